@@ -1,0 +1,205 @@
+"""The adapter contract: what a channel says about itself, and the values that pass between it and the gateway.
+
+An adapter is configured for one inbox. It gets everything handed in (options, network clients), does no I/O except in
+`poll` and `send`, and never imports the web server. `normalize` is a pure function of what arrived.
+
+    AdapterError
+    ├── Refused           the sender's fault: the HTTP status and a sentence a person can act on
+    ├── TemporaryError    try again later (network, throttling, a provider's 5xx)
+    └── PermanentError    will never work as it is (wrong credentials, unknown recipient)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import aiohttp
+from multidict import CIMultiDictProxy, MultiDictProxy
+from pydantic import BaseModel, ConfigDict, Field
+
+from normalizer.message import Draft, MessageDraft, UpdateDraft
+
+
+class AdapterError(Exception):
+    """Base of what an adapter may raise on purpose. `str(error)` is for people."""
+
+
+class Refused(AdapterError):
+    """The request is not acceptable: forged, malformed, or the inbox lacks the credentials to check it."""
+
+    def __init__(self, status: int, sentence: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+class TemporaryError(AdapterError):
+    """Worth trying again; `retry_after` seconds when the provider said so."""
+
+    def __init__(self, sentence: str, *, retry_after: float | None = None) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
+class PermanentError(AdapterError):
+    """Trying again the same way will not help."""
+
+
+class InboxOptions(BaseModel):
+    """Options every inbox has. A channel subclasses it; secrets are `SecretStr`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    channel: str = Field(description="which adapter reads this inbox")
+    join: Literal["participants", "anyone"] = Field(
+        default="participants",
+        description="who may join a ticket by citing a message of it: people who took part, or anyone",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRequest:
+    """An HTTP request below `/hooks/<inbox>` or `/form/<inbox>`, as bytes; nothing in it is trusted yet."""
+
+    method: str
+    tail: str  # path below /hooks/<inbox>, without slashes at its ends: "voice", "voice/status", ""
+    url: str  # what the sender called: configured public URL + raw path + query, never taken from Host
+    query: MultiDictProxy[str]
+    headers: CIMultiDictProxy[str]
+    body: bytes
+    remote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One arrival. `facts` hold what the transport knew: for mail `mail_from`, `rcpt_tos`, `remote`, `auth`."""
+
+    body: bytes
+    content_type: str = "application/octet-stream"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    request: InboundRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer an adapter composes."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One step of a poll: what was found, and the cursor to keep once all of it has been accepted."""
+
+    arrivals: Sequence[Raw]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer on its way to a customer (the outgoing side arrives with the outbox)."""
+
+    reply_id: str
+    ticket_id: str
+    recipient: str
+    text: str
+    subject: str = ""
+    in_reply_to: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """The provider's id of a sent reply."""
+
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What the gateway lends an adapter. `http` is absent in processes that do not talk to providers."""
+
+    http: aiohttp.ClientSession | None = None
+
+
+OptionsT = TypeVar("OptionsT", bound=InboxOptions)
+
+
+class Adapter(ABC, Generic[OptionsT]):
+    """One inbox of one channel. `gateway.runtime.CHANNELS` names the adapter of each channel."""
+
+    channel: ClassVar[str]
+    Options: ClassVar[type[InboxOptions]] = InboxOptions
+    tails: ClassVar[frozenset[str]] = frozenset()  # paths below /hooks/<inbox> this channel answers; empty: none
+    polls: ClassVar[bool] = False
+
+    def __init__(self, inbox: str, options: OptionsT, clients: Clients | None = None) -> None:
+        self.inbox = inbox
+        self.options = options
+        self.clients = clients or Clients()
+
+    def missing(self) -> Sequence[str]:
+        """Option names that must be set before this inbox can take anything; empty when it is ready."""
+        return ()
+
+    def authenticate(self, raw: Raw) -> None:
+        """Check where it came from. Raises `Refused`. Arrivals that no network carried (files, polls) pass."""
+
+    @abstractmethod
+    def normalize(self, raw: Raw) -> Sequence[Draft]:
+        """What arrived, in canonical form; several drafts when one request carries several facts.
+
+        Pure. Raises `Refused` for what is not this provider's at all (400); anything else it raises makes the
+        gateway keep the arrival as unparsed, with its original bytes, so nothing is lost by a bug here.
+        """
+
+    def challenge(self, request: InboundRequest) -> Answer | None:
+        """The answer to a provider's handshake (CRC, URL verification), which is not a delivery; else None."""
+        return None
+
+    def acknowledge(self, request: InboundRequest, receipt_ids: Sequence[str]) -> Answer:
+        """What the provider hears once everything is durable."""
+        return Answer(204)
+
+    def refuse_temporarily(self, request: InboundRequest) -> Answer | None:
+        """What the provider hears when nothing can be stored; None: 503 with Retry-After."""
+        return None
+
+    def poll(self, cursor: str) -> AsyncIterator[Page]:
+        """Pages of arrivals after `cursor` (empty: from the beginning). The cursor moves only after accept."""
+        raise PermanentError(f"the {self.channel} channel has nothing to poll")
+
+    async def send(self, reply: Reply) -> SendResult:
+        """Send a reply. Raises `TemporaryError` or `PermanentError`."""
+        raise PermanentError(f"replies by {self.channel} are not supported yet")
+
+
+def ignored(delivery_key: str, reason: str, *, external_id: str = "", about: str = "") -> UpdateDraft:
+    """A delivery that is fine and enters no ticket (our own echo, a repost): kept as a receipt with its reason."""
+    return UpdateDraft(kind="ignored", external_id=external_id, about=about, delivery_key=delivery_key, reason=reason)
+
+
+__all__ = [
+    "Adapter",
+    "AdapterError",
+    "Answer",
+    "Clients",
+    "InboundRequest",
+    "InboxOptions",
+    "MessageDraft",
+    "Page",
+    "PermanentError",
+    "Raw",
+    "Refused",
+    "Reply",
+    "SendResult",
+    "TemporaryError",
+    "UpdateDraft",
+    "ignored",
+]

@@ -1,0 +1,1 @@
+"""The shell: processes, the three guarded doors (accept, record, dispatch) and storage."""

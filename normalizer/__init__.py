@@ -1,0 +1,1 @@
+"""Pure text and mail reading: values in, values out. No I/O, no asyncio, no clock, no settings, no logging."""
