@@ -14,13 +14,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import aiohttp
 from multidict import CIMultiDictProxy, MultiDictProxy
 from pydantic import BaseModel, ConfigDict, Field
 
-from normalizer.message import Draft, MessageDraft, UpdateDraft
+from normalizer.message import Draft, Join, MessageDraft, UpdateDraft
 
 
 class AdapterError(Exception):
@@ -54,7 +54,7 @@ class InboxOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     channel: str = Field(description="which adapter reads this inbox")
-    join: Literal["participants", "anyone"] = Field(
+    join: Join = Field(
         default="participants",
         description="who may join a ticket by citing a message of it: people who took part, or anyone",
     )

@@ -18,8 +18,10 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 SCHEMA_VERSION: Final = 1
 MESSAGE_TYPE: Final = "frontdesk.message.v1"
 UPDATE_TYPE: Final = "frontdesk.update.v1"
+TALLY_TYPE: Final = "frontdesk.tally.v1"
 
 Trust = Literal["verified", "unverified", "failed"]
+Join = Literal["participants", "anyone"]
 IdentityKind = Literal["email", "phone", "x", "slack", "app", "chat"]
 
 
@@ -126,7 +128,7 @@ class ThreadKey(Wire):
 
 
 class Hit(Wire):
-    """A rule that matched (`automated`) or a defect that was found (`problems`): its fixed name and a readable reason."""
+    """A rule that matched (`automated`) or a defect that was found (`problems`): its fixed name, a readable reason."""
 
     name: str
     reason: Text = ""
@@ -135,7 +137,7 @@ class Hit(Wire):
 class MessageDraft(Wire):
     """Something a customer said, as an adapter understood it. Without the envelope that `intake.accept` adds."""
 
-    external_id: Text = ""  # the provider's id; for mail the Message-ID without angle brackets, empty when there is none
+    external_id: Text = ""  # the provider's id; for mail the Message-ID without angle brackets, empty if it has none
     sent_at: AwareDatetime | None = None  # as claimed by the sender; order uses received_at
     author: Author
     recipients: tuple[Recipient, ...] = ()
@@ -183,7 +185,7 @@ class Envelope(Wire):
     sequence: int  # 1, 2, 3, ... within that gateway life; the audit looks for gaps
     channel: Text
     inbox: Text
-    join: Literal["participants", "anyone"] = "participants"  # who may join a ticket of this inbox
+    join: Join = "participants"  # who may join a ticket of this inbox
     received_at: AwareDatetime
 
 
@@ -195,6 +197,18 @@ class Update(Envelope, UpdateDraft):
     """`frontdesk.update.v1`."""
 
 
+class Tally(Wire):
+    """`frontdesk.tally.v1`: what one gateway life says it acknowledged; with it the audit need not trust the worker."""
+
+    gateway: str
+    accepted: int  # deliveries acknowledged to a sender
+    settled: int  # every sequence number up to this one was acknowledged or given up
+    given_up: tuple[int, ...] = ()  # numbers whose sender heard a temporary refusal and keeps the message
+    ended: bool = False
+    started_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
 def stamp(
     draft: Draft,
     *,
@@ -203,7 +217,7 @@ def stamp(
     sequence: int,
     channel: str,
     inbox: str,
-    join: str,
+    join: Join,
     received_at: datetime,
 ) -> Message | Update:
     """The wire form of a draft. The draft's fields are already validated and are not validated twice."""
@@ -226,10 +240,14 @@ def wire_type(message: Message | Update) -> str:
     return MESSAGE_TYPE if isinstance(message, Message) else UPDATE_TYPE
 
 
-def parse_wire(kind: str, body: bytes) -> Message | Update:
+def parse_wire(kind: str, body: bytes) -> Message | Update | Tally:
     """The message in a queue body. Raises ValueError (pydantic's ValidationError included) for anything else."""
     if kind == MESSAGE_TYPE:
         return Message.model_validate_json(body)
     if kind == UPDATE_TYPE:
         return Update.model_validate_json(body)
-    raise ValueError(f"unknown message type {kind!r}; this version reads {MESSAGE_TYPE} and {UPDATE_TYPE}")
+    if kind == TALLY_TYPE:
+        return Tally.model_validate_json(body)
+    raise ValueError(
+        f"unknown message type {kind!r}; this version reads {MESSAGE_TYPE}, {UPDATE_TYPE} and {TALLY_TYPE}"
+    )
