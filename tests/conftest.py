@@ -1,0 +1,99 @@
+"""Shared fixtures: private services, free ports, and three guards that hold for every test.
+
+- With `FRONTDESK_TESTS_FORBID_SKIPS=1` (set by the CI) a skipped test is a failed test.
+- A service whose program is missing skips the tests that need it, with one sentence that says what to install.
+- No test reaches past loopback, not even for a name lookup: it fails at the spot and again when it ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.services.loopback import watch_sockets
+from tests.services.postgres import PostgresCluster
+from tests.services.process import MissingProgramError, find_free_port
+from tests.services.rabbitmq import RabbitNode
+
+FORBID_SKIPS = os.environ.get("FRONTDESK_TESTS_FORBID_SKIPS") == "1"
+
+_strangers = watch_sockets()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure when skips are forbidden; an expected failure stays one."""
+    report = yield
+    if FORBID_SKIPS and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and skips are forbidden here: {_reason(report.longrepr)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole module that skips itself while it is imported."""
+    report = yield
+    if FORBID_SKIPS and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} was skipped, and skips are forbidden here: {_reason(report.longrepr)}"
+    return report
+
+
+def _reason(longrepr: Any) -> str:
+    return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+@pytest.fixture(autouse=True)
+def _stay_on_loopback() -> Iterator[None]:
+    _strangers.clear()
+    yield
+    if _strangers:
+        pytest.fail(f"the test tried to reach past loopback: {', '.join(_strangers)}")
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 nobody listens on."""
+    return find_free_port()
+
+
+@pytest.fixture
+def free_ports() -> Callable[[], int]:
+    """The same for tests that need several: each call is another port."""
+    return find_free_port
+
+
+@pytest.fixture(scope="session")
+def rabbit_node() -> Iterator[RabbitNode]:
+    """A running private RabbitMQ node. Give each test its own virtual host: `rabbit_node.fresh_url()`."""
+    try:
+        node = RabbitNode()
+    except MissingProgramError as error:
+        pytest.skip(str(error))
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    """A running private PostgreSQL. Give each test its own database: `postgres_cluster.create_database(name)`."""
+    try:
+        cluster = PostgresCluster()
+    except MissingProgramError as error:
+        pytest.skip(str(error))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()

@@ -1,0 +1,1 @@
+"""Private services for tests and benches: each on its own port and folder, never a service that already runs."""

@@ -1,0 +1,182 @@
+"""A private PostgreSQL cluster on loopback, run by an unprivileged user even when the tests run as root."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.services.process import Child, MissingProgramError, find_free_port, wait_until
+
+_FOLDERS: Final = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt")
+_START_TIMEOUT: Final = 30.0  # seconds; about one on an idle machine
+
+# Small, and as durable as production: the kill tests prove nothing with fsync off.
+_SETTINGS: Final = {
+    "listen_addresses": "127.0.0.1",
+    "shared_buffers": "64MB",
+    "max_wal_size": "128MB",
+    "min_wal_size": "32MB",
+    "max_connections": "60",
+    "log_min_messages": "warning",
+    "logging_collector": "off",
+}
+
+
+def find_program_folder() -> Path:
+    """Where `initdb` and `postgres` are, the newest version first. Raises MissingProgramError."""
+    found = [path.parent for folder in _FOLDERS for path in Path(folder).glob("*/bin/initdb")]
+    on_path = shutil.which("initdb")
+    if on_path is not None:
+        found.append(Path(on_path).resolve().parent)
+    if not found:
+        raise MissingProgramError(
+            "PostgreSQL is not installed: run deploy/setup-debian.sh as root, or install postgresql."
+        )
+    return max(
+        found,
+        key=lambda folder: [int(digits) for digits in folder.parent.name.split("@")[-1].split(".") if digits.isdigit()],
+    )
+
+
+class PostgresCluster:
+    """Create it, `start()` it, `stop()` it at the end. Methods block; call them through `asyncio.to_thread`."""
+
+    def __init__(self) -> None:
+        self._programs = find_program_folder()
+        self._folder = Path(tempfile.mkdtemp(prefix="frontdesk-postgres-"))
+        self._password = secrets.token_hex(16)
+        self._child: Child | None = None
+        self.port = find_free_port()
+        if os.geteuid() == 0:
+            self._give_to_postgres_user()
+        self._initialise()
+
+    def url(self, dbname: str = "frontdesk") -> str:
+        """`postgresql://` URL of a database, which `create_database` has to make first."""
+        return f"postgresql://frontdesk:{self._password}@127.0.0.1:{self.port}/{dbname}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the postmaster."""
+        assert self._child is not None
+        return self._child.pid
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, or start it again after `kill()`, with everything that was committed."""
+        if self._child is not None and self._child.running:
+            return
+        options = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
+        place = ["-D", str(self._folder / "data"), "-p", str(self.port), "-k", str(self._folder)]
+        command = self._unprivileged([str(self._programs / "postgres"), *place, *options])
+        self._child = Child(command, log=self._folder / "server.log", cwd=self._folder)
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Until it takes queries; recovery after a kill included."""
+        child = self._child
+        assert child is not None
+        wait_until(lambda: not child.running or self._is_ready(), timeout=_START_TIMEOUT, what="PostgreSQL ready")
+        if not child.running:
+            raise RuntimeError(f"PostgreSQL ended while starting:\n{child.last_words()}")
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database and return its URL. Raises CalledProcessError when it exists."""
+        self._run("createdb", name)
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, its sessions included."""
+        self._run("dropdb", "--if-exists", "--force", name)
+
+    def kill(self) -> None:
+        """SIGKILL the postmaster and every backend, as a crash of the machine's memory would."""
+        if self._child is None:
+            return
+        backends = self._backends()
+        self._child.kill()
+        for pid in backends:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        # A new postmaster refuses to start while an old backend still maps the shared memory.
+        wait_until(lambda: not any(map(_exists, backends)), timeout=10, what="the end of PostgreSQL's backends")
+
+    def freeze(self) -> None:
+        """SIGSTOP postmaster and backends: connections stay open and nothing answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._signal_all(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it and delete its folder. Nothing of it remains."""
+        if self._child is not None:
+            self.thaw()
+            self._child.stop(signal.SIGINT)  # fast shutdown: sessions are cut, the data is consistent
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _initialise(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(self._password)
+        if os.geteuid() == 0:
+            shutil.chown(secret, "postgres")
+        secret.chmod(0o600)
+        words = ["-D", str(self._folder / "data"), "-U", "frontdesk", "-A", "scram-sha-256", "--pwfile", str(secret)]
+        command = [str(self._programs / "initdb"), *words, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        done = subprocess.run(self._unprivileged(command), cwd=self._folder, capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"initdb failed:\n{done.stderr.decode()}")
+
+    def _give_to_postgres_user(self) -> None:
+        try:
+            user = pwd.getpwnam("postgres")
+        except KeyError:
+            raise MissingProgramError("PostgreSQL refuses to run as root and there is no user `postgres`.") from None
+        os.chown(self._folder, user.pw_uid, user.pw_gid)
+
+    def _unprivileged(self, command: Sequence[str]) -> list[str]:
+        if os.geteuid() != 0:
+            return list(command)
+        return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *command]
+
+    def _run(self, program: str, *arguments: str) -> None:
+        place = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "frontdesk"]
+        command = [str(self._programs / program), *place, "--maintenance-db=postgres", *arguments]
+        environment = os.environ | {"PGPASSWORD": self._password}
+        subprocess.run(command, env=environment, capture_output=True, check=True)
+
+    def _is_ready(self) -> bool:
+        command = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def _backends(self) -> list[int]:
+        # Every backend leads its own session, so a signal to the postmaster's group does not reach it.
+        if self._child is None or not self._child.running:
+            return []
+        done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, check=False)
+        return [int(word) for word in done.stdout.split()]
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        if self._child is None or not self._child.running:
+            return
+        for pid in (self.pid, *self._backends()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
