@@ -126,9 +126,9 @@ def normalizer_is_pure(path: str, source: str) -> Iterator[str]:
     for node, name in calls(tree):
         if name in IMPURE_CALLS:
             yield f"{path}:{node.lineno}: {name}() in the pure package"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
-            yield f"{path}:{node.lineno}: async in the pure package"
+    for part in ast.walk(tree):
+        if isinstance(part, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            yield f"{path}:{part.lineno}: async in the pure package"
 
 
 def backends_are_named_once(path: str, source: str) -> Iterator[str]:
@@ -173,11 +173,11 @@ def one_door_to_record(path: str, source: str) -> Iterator[str]:
         if name.endswith("insert") and target in RECORDED_TABLES:
             yield f"{path}:{node.lineno}: inserts into {target} beside the door; call store.record"
     statement = re.compile(r"\binsert\s+into\s+\"?(\w+)", re.IGNORECASE)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            for table in statement.findall(node.value):
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            for table in statement.findall(part.value):
                 if table in RECORDED_TABLES:
-                    yield f"{path}:{node.lineno}: inserts into {table} beside the door; call store.record"
+                    yield f"{path}:{part.lineno}: inserts into {table} beside the door; call store.record"
 
 
 def only_the_commands_print(path: str, source: str) -> Iterator[str]:
