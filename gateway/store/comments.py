@@ -1,0 +1,148 @@
+"""Reading comments and their files, for the API, the console, the chat widget and the export.
+
+Original bytes are never part of a list: they are large, and only a download wants them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from gateway.store.paging import Ask, Order, Page, Row, fetch
+from gateway.store.tables import attachments, comments, thread_keys, tickets
+
+_HEAVY: Final = {"original"}
+_COLUMNS: Final = [column for column in comments.c if column.name not in _HEAVY]
+BY_ID: Final = Order("id", comments.c.id, comments.c.id)
+NEWEST: Final = Order("id", comments.c.id, comments.c.id, descending=True)
+_FILE: Final = [column for column in attachments.c if column.name != "content"]
+
+
+def page_comments(conn: Connection, ticket_ids: Sequence[int], ask: Ask, order: Order | None = None) -> Page:
+    """A page of the comments of these tickets, oldest first by default, each with its `attachments`."""
+    query = select(*_COLUMNS).where(comments.c.ticket_id.in_(ticket_ids))
+    page = fetch(conn, query, order or BY_ID, ask)
+    with_attachments(conn, page.rows)
+    return page
+
+
+def get_comment(conn: Connection, comment_id: int) -> Row | None:
+    """One comment with its attachments."""
+    row = conn.execute(select(*_COLUMNS).where(comments.c.id == comment_id)).mappings().first()
+    return with_attachments(conn, [dict(row)])[0] if row else None
+
+
+def get_comment_original(conn: Connection, comment_id: int) -> Row | None:
+    """What arrived: `original_type` and either `original` (bytes) or `original_blob` (a name in the blob store)."""
+    wanted = (comments.c.id, comments.c.original_type, comments.c.original, comments.c.original_blob)
+    row = conn.execute(select(*wanted).where(comments.c.id == comment_id)).mappings().first()
+    return dict(row) if row else None
+
+
+def with_attachments(conn: Connection, rows: list[Row]) -> list[Row]:
+    """Add `attachments`, without their bytes, to each comment."""
+    found = attachments_of(conn, [row["id"] for row in rows])
+    for row in rows:
+        row["attachments"] = found.get(row["id"], [])
+    return rows
+
+
+def attachments_of(conn: Connection, comment_ids: Sequence[int]) -> dict[int, list[Row]]:
+    """Files by comment, without their bytes."""
+    found: dict[int, list[Row]] = {}
+    if comment_ids:
+        query = select(*_FILE).where(attachments.c.comment_id.in_(comment_ids)).order_by(attachments.c.id)
+        for row in conn.execute(query).mappings():
+            found.setdefault(row["comment_id"], []).append(dict(row))
+    return found
+
+
+def get_attachment(conn: Connection, attachment_id: int) -> Row | None:
+    """One file: its facts, and its bytes in `content` or their name in the blob store in `blob`."""
+    row = conn.execute(select(attachments).where(attachments.c.id == attachment_id)).mappings().first()
+    return dict(row) if row else None
+
+
+def chat_history(conn: Connection, conversation_key: str, after_id: int = 0, limit: int = 200) -> list[Row]:
+    """What was said in one chat, oldest first: for the widget, so only this chat's own comments, never the rest of a
+    ticket that was merged with mail. `conversation_key` is `chat:<inbox>:<session>`."""
+    inbox = conversation_key.split(":", 2)[1] if conversation_key.count(":") >= 2 else ""
+    holding = select(thread_keys.c.ticket_id).where(
+        thread_keys.c.key == conversation_key, thread_keys.c.role == "conversation"
+    )
+    said = select(thread_keys.c.comment_id).where(
+        thread_keys.c.key == conversation_key,
+        thread_keys.c.role == "conversation",
+        thread_keys.c.comment_id.is_not(None),
+    )
+    query = (
+        select(*_COLUMNS)
+        .where(comments.c.id > after_id, comments.c.public)
+        .where(comments.c.id.in_(said) | (comments.c.ticket_id.in_(holding) & (comments.c.inbox == inbox)))
+        .order_by(comments.c.id)
+        .limit(limit)
+    )
+    return with_attachments(conn, [dict(row) for row in conn.execute(query).mappings()])
+
+
+def export(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Row]:
+    """The next comments after `after_id` as export rows (JSON-ready); `id` is the cursor for the next call."""
+    query = select(*_COLUMNS).where(comments.c.id > after_id).order_by(comments.c.id).limit(limit)
+    rows = with_attachments(conn, [dict(row) for row in conn.execute(query).mappings()])
+    targets = merge_targets(conn)
+    return [_export_row(row, targets) for row in rows]
+
+
+def merge_targets(conn: Connection) -> dict[int, int]:
+    """Merged ticket -> the ticket that now holds what it held."""
+    query = select(tickets.c.id, tickets.c.merged_into).where(tickets.c.merged_into.is_not(None))
+    step: dict[int, int] = dict(conn.execute(query).tuples().all())
+    return {ident: _follow(step, ident) for ident in step}
+
+
+def _follow(step: dict[int, int], ident: int) -> int:
+    seen: set[int] = set()
+    while ident in step and ident not in seen:
+        seen.add(ident)
+        ident = step[ident]
+    return ident
+
+
+def _export_row(row: Row, targets: dict[int, int]) -> Row:
+    return {
+        "id": row["id"],
+        "receipt_id": str(row["receipt_id"]),
+        "ticket_id": targets.get(row["ticket_id"], row["ticket_id"]),
+        "channel": row["channel"],
+        "inbox": row["inbox"],
+        "external_id": row["external_id"],
+        "verdict": row["verdict"],
+        "matched_by": row["matched_by"],
+        "author": {
+            "kind": row["author_kind"],
+            "value": row["author_value"] or None,
+            "display_name": row["author_name"],
+            "trust": row["author_trust"],
+        },
+        "subject": row["subject"],
+        "text": row["text"],
+        "language": row["language"],
+        "attachments": [
+            {key: file[key] for key in ("filename", "content_type", "size", "sha256")} for file in row["attachments"]
+        ],
+        "received_at": iso(row["received_at"]),
+    }
+
+
+def iso(moment: datetime) -> str:
+    """`2026-11-21T10:00:00.123456Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def count_comments(conn: Connection, ticket_ids: Sequence[int]) -> int:
+    """How many comments these tickets hold."""
+    query = select(func.count()).select_from(comments).where(comments.c.ticket_id.in_(ticket_ids))
+    return conn.scalar(query) or 0

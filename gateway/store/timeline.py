@@ -1,0 +1,92 @@
+"""One ticket as a person reads it: everything said and everything that happened, with the reasons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import Connection, func, or_, select
+
+from gateway.store.comments import BY_ID, count_comments, page_comments
+from gateway.store.customers import get_customer
+from gateway.store.paging import Ask, Row, end_cursor
+from gateway.store.tables import comments, dead_letters, events, participants, suspended, ticket_links, tickets
+from gateway.store.tickets import family, get_ticket, get_tickets
+
+_EVENTS: Final = 500
+_EARLIER: Final = 8
+
+
+def timeline(conn: Connection, ticket_id: int, ask: Ask) -> Row | None:
+    """The ticket with `comments` (a Page: the newest `ask.size`, oldest first), `comment_total`, `events`, `links`,
+    `merged` (tickets merged into it), `participants`, `requester` (with identities), `earlier` (their other tickets).
+    """
+    ticket = get_ticket(conn, ticket_id)
+    if ticket is None:
+        return None
+    ids = family(conn, ticket_id)
+    page = page_comments(conn, ids, replace(ask, before=ask.before or end_cursor(BY_ID)))
+    requester = get_customer(conn, ticket["requester_id"]) if ticket["requester_id"] else None
+    return {
+        **ticket,
+        "comments": page,
+        "comment_total": count_comments(conn, ids),
+        "events": _events(conn, ids),
+        "links": _links(conn, ids),
+        "merged": [ident for ident in ids if ident != ticket_id],
+        "participants": _participants(conn, ids),
+        "requester": requester,
+        "earlier": earlier_tickets(conn, ticket["requester_id"], ids) if requester else [],
+    }
+
+
+def earlier_tickets(conn: Connection, customer_id: int, without: list[int]) -> list[Row]:
+    """The customer's other tickets, newest first."""
+    query = (
+        select(tickets.c.id, tickets.c.subject, tickets.c.status, tickets.c.channel, tickets.c.updated_at)
+        .where(tickets.c.requester_id == customer_id, tickets.c.merged_into.is_(None), tickets.c.id.not_in(without))
+        .order_by(tickets.c.id.desc())
+        .limit(_EARLIER)
+    )
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def revision(conn: Connection) -> str:
+    """Changes whenever something that a list shows may have changed; a handful of index look-ups."""
+    marks = (
+        select(func.max(tickets.c.updated_at)),
+        select(func.max(tickets.c.id)),
+        select(func.max(comments.c.id)),
+        select(func.max(events.c.id)),
+        select(func.max(suspended.c.id)),
+        select(func.max(dead_letters.c.id)),
+    )
+    return "/".join(str(conn.scalar(mark)) for mark in marks)
+
+
+def _events(conn: Connection, ids: list[int]) -> list[Row]:
+    query = select(events).where(events.c.ticket_id.in_(ids)).order_by(events.c.id.desc()).limit(_EVENTS)
+    return [dict(row) for row in conn.execute(query).mappings()][::-1]
+
+
+def _links(conn: Connection, ids: list[int]) -> list[Row]:
+    """Links from and to these tickets; `other` is the ticket at the far end."""
+    query = (
+        select(ticket_links)
+        .where(or_(ticket_links.c.ticket_id.in_(ids), ticket_links.c.other_id.in_(ids)))
+        .order_by(ticket_links.c.id)
+        .limit(_EVENTS)
+    )
+    rows = [dict(row) for row in conn.execute(query).mappings()]
+    for row in rows:
+        row["forward"] = row["ticket_id"] in ids
+        row["far_id"] = row["other_id"] if row["forward"] else row["ticket_id"]
+    far = {row["id"]: row for row in get_tickets(conn, (row["far_id"] for row in rows))}
+    for row in rows:
+        row["other"] = far.get(row["far_id"])
+    return [row for row in rows if row["far_id"] not in ids]
+
+
+def _participants(conn: Connection, ids: list[int]) -> list[str]:
+    query = select(participants.c.identity).where(participants.c.ticket_id.in_(ids)).order_by(participants.c.id)
+    return list(dict.fromkeys(conn.scalars(query.limit(100))))
