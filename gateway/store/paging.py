@@ -25,12 +25,12 @@ class BadCursorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Which page: `size` rows after or before a cursor, or, when `page` (1, 2, ...) is given, by offset."""
+    """Which page: `size` rows after or before a cursor, or, when `offset` is given, after that many rows."""
 
     size: int = 100
     after: str = ""
     before: str = ""
-    page: int | None = None
+    offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Page:
 def fetch(conn: Connection, query: Select[Any], order: Order, ask: Ask) -> Page:
     """One page of a query whose rows carry `order.column` as `order_value` or under its own name, and `id`."""
     query = query.add_columns(order.column.label("order_value"))
-    if ask.page is not None:
-        return _by_offset(conn, query, order, ask.size, ask.page)
+    if ask.offset is not None:
+        return _by_offset(conn, query, order, ask.size, ask.offset)
     backwards = bool(ask.before)
     query = _keyset(query, order, ask.before or ask.after, backwards=backwards)
     rows = [dict(row) for row in conn.execute(query.limit(ask.size + 1)).mappings()]
@@ -124,10 +124,10 @@ def _keyset(query: Select[Any], order: Order, cursor: str, *, backwards: bool) -
     return query.order_by(order.column, order.id)
 
 
-def _by_offset(conn: Connection, query: Select[Any], order: Order, size: int, page: int) -> Page:
+def _by_offset(conn: Connection, query: Select[Any], order: Order, size: int, offset: int) -> Page:
     total = conn.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
-    query = _keyset(query, order, "", backwards=False).limit(size).offset(size * (page - 1))
+    query = _keyset(query, order, "", backwards=False).limit(size).offset(offset)
     rows = [dict(row) for row in conn.execute(query).mappings()]
     for row in rows:
         del row["order_value"]
-    return Page(rows, page * size < total, page > 1, total=total)
+    return Page(rows, offset + size < total, offset > 0, total=total)

@@ -1,0 +1,123 @@
+"""What is ours (receipts), what waits for a person (suspended tickets), and empty lists of what we do not have."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from aiohttp import web
+
+from gateway.store import suspended
+from gateway.store.paging import Page
+from gateway.store.receipts import get_receipt
+from gateway.web.api import shapes
+from gateway.web.api.answers import Handler, answer, base_url, not_found, read_only
+from gateway.web.api.envelopes import envelope, read_ask, read_id, read_sort
+from gateway.web.reading import read
+
+# Path -> name in the envelope. Clients list these before they look at tickets.
+EMPTY: Final = {
+    "automations": "automations",
+    "brands": "brands",
+    "custom_roles": "custom_roles",
+    "custom_statuses": "custom_statuses",
+    "deleted_tickets": "deleted_tickets",
+    "dynamic_content/items": "items",
+    "group_memberships": "group_memberships",
+    "groups": "groups",
+    "groups/assignable": "groups",
+    "macros": "macros",
+    "macros/active": "macros",
+    "organization_fields": "organization_fields",
+    "organization_memberships": "organization_memberships",
+    "organizations": "organizations",
+    "organizations/search": "organizations",
+    "recipient_addresses": "recipient_addresses",
+    "requests": "requests",
+    "satisfaction_ratings": "satisfaction_ratings",
+    "sharing_agreements": "sharing_agreements",
+    "skips": "skips",
+    "slas/policies": "sla_policies",
+    "tags": "tags",
+    "targets": "targets",
+    "ticket_fields": "ticket_fields",
+    "ticket_forms": "ticket_forms",
+    "ticket_metrics": "ticket_metrics",
+    "triggers": "triggers",
+    "triggers/active": "triggers",
+    "user_fields": "user_fields",
+    "views": "views",
+    "views/active": "views",
+    "webhooks": "webhooks",
+    "workspaces": "workspaces",
+}
+_LOCALE: Final = {
+    "id": 1,
+    "locale": "en-US",
+    "name": "English",
+    "native_name": "English",
+    "presentation_name": "English",
+    "rtl": False,
+    "default": True,
+    "created_at": "2026-01-01T00:00:00Z",
+    "updated_at": "2026-01-01T00:00:00Z",
+}
+
+
+def list_empty(name: str) -> Handler:
+    """A handler for a list that has nothing in it."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return answer(envelope(request, name, [], Page([], total=0), read_ask(request.query)))
+
+    return handle
+
+
+async def list_locales(request: web.Request) -> web.Response:
+    """GET locales."""
+    locale = {**_LOCALE, "url": f"{base_url(request)}/api/v2/locales/1.json"}
+    return answer(envelope(request, "locales", [locale], Page([], total=1), read_ask(request.query)))
+
+
+async def show_settings(request: web.Request) -> web.Response:
+    """GET account/settings."""
+    tickets = {"has_attachments": True, "collaboration": False, "comments_public_by_default": True, "tagging": False}
+    return answer(
+        {"settings": {"tickets": tickets, "api": {"accepted_api_agreement": True}, "localization": {"locale_ids": [1]}}}
+    )
+
+
+async def list_suspended(request: web.Request) -> web.Response:
+    """GET suspended_tickets."""
+    ask = read_ask(request.query)
+    newest = read_sort(request.query, {"created_at": "id", "id": "id"}, "id") == "-id"
+    page = await read(request, suspended.page_suspended, ask, descending=newest)
+    rows = [shapes.suspended(row, base_url(request)) for row in page.rows]
+    return answer(envelope(request, "suspended_tickets", rows, page, ask))
+
+
+async def show_suspended(request: web.Request) -> web.Response:
+    """GET suspended_tickets/{id}."""
+    row = await read(request, suspended.get_suspended, read_id(request))
+    if row is None:
+        raise not_found()
+    return answer({"suspended_ticket": shapes.suspended(row, base_url(request))})
+
+
+async def show_receipt(request: web.Request) -> web.Response:
+    """GET receipts/{uuid}: what became of one delivery."""
+    try:
+        ident = UUID(request.match_info["id"])
+    except ValueError:
+        raise not_found("A receipt id looks like 0193f2a5-7c1e-7b7c-8a4e-1c9b2f6d0e11.") from None
+    row = await read(request, get_receipt, ident)
+    if row is None:
+        raise not_found("No outcome is recorded for this receipt: it is still on its way, or it is not one of ours.")
+    return answer({"receipt": shapes.receipt(row, base_url(request))})
+
+
+async def unknown(request: web.Request) -> web.Response:
+    """Any other path, and any attempt to write."""
+    if request.method not in ("GET", "HEAD"):
+        raise read_only(request.method)
+    raise not_found()
