@@ -18,8 +18,17 @@ from typing import Any, Final, Protocol
 DELIVERY_LIMIT: Final = 10
 
 
+def describe_death(limit: int = DELIVERY_LIMIT) -> str:
+    """Why a message that nobody managed to record lies among the dead letters."""
+    return f"delivered more than {limit} times and never recorded (delivery_limit)"
+
+
 class QueueUnavailableError(Exception):
     """The queue cannot make anything durable now. Temporary by definition: the sender keeps the message."""
+
+
+class QueueRefusedError(QueueUnavailableError):
+    """The queue answered, and will not take this message now (its channel is full or not bound). Others may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +55,12 @@ class Delivered:
     attempts: int
     tag: Any = field(repr=False)
     reason: str = ""  # dead letters: why it died
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much is where: messages `ready`, `unacked` (with a worker), `dead`, and how many of them wait in a `spool`."""
+    """How much is where: messages `ready`, `unacked` (with a worker), `dead`, and how many wait in a `spool`."""
 
     ready: Mapping[str, int]  # by channel
     unacked: int

@@ -21,9 +21,9 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from gateway.queues.base import Delivered, Depth, Outgoing
+from gateway.queues.base import Delivered, Depth, Outgoing, describe_death
 
 READY, DELAYED, CLAIMED, DEAD, DEAD_CLAIMED = range(5)
 
@@ -53,7 +53,7 @@ PRAGMA user_version = {_VERSION};
 """
 
 _PAYLOAD: Final = """
-SELECT m.body, m.type, m.receipt_id, m.channel, m.inbox, e.deliveries, m.id, e.reason
+SELECT m.body, m.type, m.receipt_id, m.channel, m.inbox, e.deliveries, m.id, e.reason, m.traceparent
 FROM json_each(?) AS wanted JOIN message AS m ON m.id = wanted.value JOIN entry AS e ON e.id = m.id
 ORDER BY wanted.key
 """
@@ -239,32 +239,28 @@ class QueueFile:
         return [row[0] for row in self._connection.execute(query, (channel, limit))]
 
     def _load(self, wanted: str) -> list[Delivered]:
-        return [
-            Delivered(
-                body=body,
-                type=kind,
-                receipt_id=receipt_id,
-                channel=channel,
-                inbox=inbox,
-                attempts=deliveries if reason else deliveries - 1,
-                tag=number,
-                reason=reason,
-            )
-            for body, kind, receipt_id, channel, inbox, deliveries, number, reason in self._connection.execute(
-                _PAYLOAD, (wanted,)
-            )
-        ]
+        return [_read_delivery(row) for row in self._connection.execute(_PAYLOAD, (wanted,))]
+
+
+def _read_delivery(row: tuple[Any, ...]) -> Delivered:
+    body, kind, receipt_id, channel, inbox, deliveries, number, reason, traceparent = row
+    return Delivered(
+        body=body,
+        type=kind,
+        receipt_id=receipt_id,
+        channel=channel,
+        inbox=inbox,
+        attempts=deliveries if reason else deliveries - 1,  # a dead letter was delivered every time that was counted
+        tag=number,
+        reason=reason,
+        traceparent=traceparent,
+    )
 
 
 def _limit_values(limit: int | None) -> dict[str, int | str]:
     if limit is None:
         return {"limit": _NO_LIMIT, "reason": ""}
     return {"limit": limit, "reason": describe_death(limit)}
-
-
-def describe_death(limit: int) -> str:
-    """Why a message that nobody managed to record lies among the dead letters."""
-    return f"delivered more than {limit} times and never recorded (delivery_limit)"
 
 
 def _create_privately(path: Path) -> int:

@@ -1,0 +1,135 @@
+"""What one AMQP channel has delivered to us and not yet heard back about.
+
+Every Frontdesk channel has an AMQP channel of its own: its own prefetch window, its own delivery tags, its own buffer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiormq.abc import DeliveredMessage
+from aiormq.channel import Channel
+
+from gateway.queues.base import Delivered, describe_death
+from gateway.queues.link import LOST
+
+_DELIVERY_COUNT: Final = "x-delivery-count"  # set by quorum queues, from the second delivery on
+_DEATHS: Final = "x-death"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A delivery's handle: the tag means nothing outside its AMQP channel."""
+
+    lane: Lane
+    number: int
+
+
+class Lane:
+    """Deliveries of one AMQP channel, oldest first: buffered, then with a worker, then settled."""
+
+    def __init__(self, channel: Channel, on_arrival: Callable[[], None]) -> None:
+        self.buffer: deque[Delivered] = deque()
+        self._channel = channel
+        self._on_arrival = on_arrival
+        self._open: dict[int, None] = {}  # tags not settled, in order of delivery: an ordered set
+        self.lost = False
+
+    @property
+    def unacked(self) -> int:
+        """How many deliveries the broker waits to hear about."""
+        return len(self._open)
+
+    def lose(self) -> None:
+        """The connection is gone: the broker will deliver all of it again, to somebody."""
+        self.lost = True
+        self.buffer.clear()
+        self._open.clear()
+
+    async def receive(self, message: DeliveredMessage) -> None:
+        """Callback of the AMQP consumer."""
+        if not self.lost:
+            self.buffer.append(self.admit(message))
+            self._on_arrival()
+
+    def admit(self, message: DeliveredMessage) -> Delivered:
+        """Note a delivery as ours."""
+        number = message.delivery_tag or 0
+        self._open[number] = None
+        return read_delivery(message, Tag(self, number))
+
+    async def ack(self, numbers: Collection[int]) -> None:
+        """Acknowledge. One frame for all that is oldest and complete, one each for the rest; ignored when lost."""
+        wanted = {number for number in numbers if number in self._open}
+        oldest = self._oldest_run(wanted)
+        for number in wanted:
+            del self._open[number]
+        singly = sorted(wanted.difference(oldest))
+        await self._send(oldest, singly)
+
+    async def requeue(self, numbers: Collection[int]) -> None:
+        """Give back, to be delivered again; ignored when lost."""
+        for number in sorted(numbers):
+            if number in self._open:
+                del self._open[number]
+                try:
+                    await self._channel.basic_nack(number, requeue=True, wait=False)
+                except (*LOST, asyncio.CancelledError):
+                    _raise_if_cancelled()
+
+    def _oldest_run(self, wanted: set[int]) -> list[int]:
+        # multiple=True settles everything up to a tag, so nothing that is still open may lie below it.
+        run = []
+        for number in self._open:
+            if number not in wanted:
+                break
+            run.append(number)
+        return run
+
+    async def _send(self, oldest: list[int], singly: list[int]) -> None:
+        try:
+            if oldest:
+                await self._channel.basic_ack(oldest[-1], multiple=True, wait=False)
+            for number in singly:
+                await self._channel.basic_ack(number, wait=False)
+        except (*LOST, asyncio.CancelledError):
+            _raise_if_cancelled()  # otherwise lost on the way: they come again and are recognised
+
+
+def _raise_if_cancelled() -> None:
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def read_delivery(message: DeliveredMessage, tag: Tag) -> Delivered:
+    """A delivery as workers see it. Foreign messages in our queue have empty fields and will not parse."""
+    properties = message.header.properties
+    headers: Mapping[str, Any] = properties.headers or {}
+    count = headers.get(_DELIVERY_COUNT)
+    return Delivered(
+        body=message.body,
+        type=properties.message_type or "",
+        receipt_id=str(headers.get("receipt_id") or ""),
+        channel=str(headers.get("channel") or (message.routing_key or "").partition(".")[0]),
+        inbox=str(headers.get("inbox") or ""),
+        attempts=count if isinstance(count, int) else 0,
+        tag=tag,
+        reason=read_reason(headers),
+        traceparent=str(headers.get("traceparent") or ""),
+    )
+
+
+def read_reason(headers: Mapping[str, Any]) -> str:
+    """Why the broker gave a message up, from its newest `x-death` entry; empty when it did not."""
+    deaths = headers.get(_DEATHS)
+    if not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], dict):
+        return ""
+    reason, queue = deaths[0].get("reason"), deaths[0].get("queue")
+    if reason == "delivery_limit":
+        return describe_death()
+    return f"given up by queue {queue} ({reason})"

@@ -1,0 +1,183 @@
+"""One connection to RabbitMQ that is made again whenever it is lost.
+
+aiormq, the protocol half of aio-pika, is used directly. aio-pika's robust objects restore themselves in the background
+but replay no publish, and on the way cost a third of the client's CPU; here a lost connection is an event the queue
+handles itself: what was in flight failed, what was delivered comes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import aiormq
+from aiormq.abc import AbstractConnection
+from aiormq.channel import Channel
+from yarl import URL
+
+from gateway.queues.base import QueueUnavailableError
+from gateway.queues.topology import Topology
+
+_log = logging.getLogger(__name__)
+
+_CONNECT_SECONDS: Final = 10.0
+_FIRST_PAUSE: Final = 0.2  # seconds before the second attempt, doubled each time
+_LONGEST_PAUSE: Final = 10.0
+
+# What aiormq raises when a connection or channel is gone. RuntimeError: "... closed", its ChannelInvalidStateError too.
+LOST: Final = (aiormq.exceptions.AMQPError, OSError, RuntimeError, EOFError, TimeoutError)
+
+
+class Link:
+    """Keeps a connection open and its topology declared.
+
+    `on_open(connection)` prepares what each new connection is for and returns the channels it cannot do without;
+    `on_lost()` is told when one of them, or the connection, is gone.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        *,
+        purpose: str,
+        heartbeat: int,
+        on_open: Callable[[AbstractConnection], Awaitable[Sequence[Channel]]],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._url = URL(url).update_query(heartbeat=str(heartbeat), name=f"frontdesk {purpose}")
+        self._topology = topology
+        self._purpose = purpose
+        self._on_open = on_open
+        self._on_lost = on_lost
+        self._connection: AbstractConnection | None = None
+        self._settled = asyncio.Event()  # the first attempt has ended, well or badly
+        self._broken: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.trouble = "not connected yet"
+
+    @property
+    def address(self) -> str:
+        """Where the broker is, without credentials."""
+        return f"{self._url.host}:{self._url.port or 5672}{self._url.path}"
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        # The library logs every lost connection with a traceback; we log it once, as a sentence.
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+        self._task = asyncio.create_task(self._keep_open(), name=f"rabbitmq {self._purpose}")
+
+    async def close(self) -> None:
+        """Close the connection for good."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self.trouble = "closed"
+        self._settled.set()
+
+    async def connection(self) -> AbstractConnection:
+        """The open connection. Waits for the very first attempt only; raises QueueUnavailableError when it is down."""
+        if self._connection is None and self._task is not None:
+            await self._settled.wait()
+        if self._connection is None or self._connection.is_closed:
+            raise QueueUnavailableError(f"RabbitMQ at {self.address}: {self.trouble}")
+        return self._connection
+
+    def break_off(self, reason: str) -> None:
+        """Give the connection up and make a new one."""
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_exception(ConnectionError(reason))
+
+    async def _keep_open(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            reached = await self._hold_once()
+            self._settled.set()
+            pause = _FIRST_PAUSE if reached else min(pause * 2, _LONGEST_PAUSE)
+            # Spread out: all gateways lose the broker at the same moment.
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _hold_once(self) -> bool:
+        """Connect and stay until the connection is lost. Whether it was reached at all."""
+        connection = aiormq.Connection(self._url)
+        self._broken = asyncio.get_running_loop().create_future()
+        reached = False
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await connection.connect()
+                await declare(connection, self._topology)
+                vital = await self._on_open(connection)
+            reached = True
+            self._connection = connection
+            self.trouble = ""
+            self._settled.set()
+            _log.info("RabbitMQ at %s: connected to %s", self.address, self._purpose)
+            # The broker may close one channel and keep the connection: an ack that took longer than its
+            # consumer_timeout, a queue that was deleted. Everything is made anew then.
+            ends = [self._broken, connection.closing, *(channel.closing for channel in vital)]
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            causes = [_cause_of(end) for end in done]
+            self._report(describe(causes[0]))
+        except LOST as error:
+            self._report(describe(error))
+        except asyncio.CancelledError:
+            if _is_our_own_cancellation():
+                raise
+            self._report("the connection was lost")
+        finally:
+            self._connection = None
+            self._on_lost()
+            with contextlib.suppress(*LOST, asyncio.CancelledError):
+                await connection.close(timeout=2)
+        return reached
+
+    def _report(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            _log.error("RabbitMQ at %s, to %s: %s; trying again", self.address, self._purpose, trouble)
+        self.trouble = trouble
+
+
+async def declare(connection: AbstractConnection, topology: Topology) -> None:
+    """Declare exchanges, queues and bindings. Raises ChannelPreconditionFailed when one exists with other arguments."""
+    channel = await connection.channel()
+    for exchange in topology.exchanges:
+        await channel.exchange_declare(exchange.name, exchange_type=exchange.type, durable=True)
+    for queue in topology.queues:
+        await channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
+        await channel.queue_bind(queue.name, queue.exchange, queue.binding)
+    await channel.close()
+
+
+def describe(error: BaseException | None) -> str:
+    """A sentence for the log and for `frontdesk check`."""
+    match error:
+        case aiormq.exceptions.ChannelPreconditionFailed():
+            return (
+                f"a queue or exchange exists with other arguments than this version declares ({error}). "
+                "Nothing is published there until it is drained and deleted, or the setting is put back"
+            )
+        case aiormq.exceptions.ProbableAuthenticationError() | aiormq.exceptions.AuthenticationError():
+            return "it refused the user name or the password"
+        case aiormq.exceptions.ChannelAccessRefused() | aiormq.exceptions.ConnectionNotAllowed():
+            return f"the user may not do this: {error}"
+        case TimeoutError():
+            return "it accepts the connection but does not answer"
+        case None:
+            return "the connection was closed"
+        case _:
+            return f"{error}" or type(error).__name__
+
+
+def _cause_of(end: asyncio.Future[None]) -> BaseException | None:
+    return None if end.cancelled() else end.exception()
+
+
+def _is_our_own_cancellation() -> bool:
+    # aiormq rejects what waits on a dying connection with CancelledError, which nobody asked for.
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

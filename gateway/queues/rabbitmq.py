@@ -1,0 +1,327 @@
+"""The queue on RabbitMQ: confirmed publishes, quorum queues, one consumer a channel.
+
+Two connections: an alarm on the broker (memory, disk) blocks the one that publishes, reading and acking included, so
+consumers must not share it (rabbitmq.com/docs/alarms).
+
+Deliveries are counted by the broker, and every return counts: `release`, a lost consumer, a killed worker with its
+prefetched messages. Past DELIVERY_LIMIT the broker moves a message to frontdesk.dead. So a worker whose database is
+away must *hold* what it consumed and try again, not release it: release is for what another worker might manage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from aiormq.abc import AbstractConnection
+from aiormq.channel import Channel
+from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
+from pamqp.commands import Basic
+
+from gateway.queues.base import Delivered, Depth, Outgoing, QueueRefusedError, QueueUnavailableError
+from gateway.queues.lane import Lane, Tag
+from gateway.queues.link import LOST, Link, describe
+from gateway.queues.topology import (
+    DEAD,
+    DEFAULT_MAX_BYTES,
+    INBOUND,
+    compose_topology,
+    queue_name,
+    routing_key,
+)
+
+_PERSISTENT: Final = 2  # delivery_mode; the default is transient
+_WINDOW: Final = 512  # publishes in flight on one connection; what is beyond waits its turn
+
+T = TypeVar("T")
+
+
+class RabbitQueue:
+    """A `gateway.queues.base.Queue` on the broker at `url`.
+
+    `publish_timeout`: seconds a publish may take in all, the wait for a blocked connection included. `prefetch`:
+    messages a channel may have with us unacked. `max_bytes`: bodies that may wait in one channel's queue.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        channels: Sequence[str],
+        prefetch: int = 200,
+        publish_timeout: float = 5.0,
+        heartbeat: int = 10,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> None:
+        topology = compose_topology(channels, max_bytes=max_bytes)
+        self._channels = tuple(channels)
+        self._prefetch = prefetch
+        self._publish_timeout = publish_timeout
+        self._window = asyncio.Semaphore(_WINDOW)
+        self._publisher: Channel | None = None
+        self._publish_link = Link(
+            url,
+            topology,
+            purpose="publish",
+            heartbeat=heartbeat,
+            on_open=self._open_publisher,
+            on_lost=self._lose_publisher,
+        )
+        self._lanes: list[Lane] = []
+        self._dead_lane: Lane | None = None
+        self._dead_channel: Channel | None = None
+        self._turn = 0
+        self._arrived = asyncio.Event()
+        self._held: set[asyncio.Task[None]] = set()
+        self._consume_link = Link(
+            url, topology, purpose="consume", heartbeat=heartbeat, on_open=self._open_lanes, on_lost=self._lose_lanes
+        )
+        self._consuming = False
+        self._closed = False
+
+    async def start(self) -> None:
+        """Reach for the broker in the background. The consuming connection is opened when somebody consumes."""
+        self._publish_link.start()
+
+    async def close(self) -> None:
+        """Close both connections; the broker requeues what was not acked."""
+        self._closed = True
+        self._arrived.set()
+        for task in self._held:
+            task.cancel()
+        await asyncio.gather(*self._held, return_exceptions=True)
+        await asyncio.gather(self._publish_link.close(), self._consume_link.close())
+
+    # --- publishing ----------------------------------------------------------------------------------------------
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Confirmed by a quorum when it returns. QueueRefusedError: this message, not the broker, is the trouble."""
+        if messages:
+            await self._within(self._publish_timeout, self._publish_all(messages), "confirm")
+
+    async def _publish_all(self, messages: Sequence[Outgoing]) -> None:
+        connection = await self._publish_link.connection()
+        await connection.ready()  # an alarm has blocked the connection: do not pile frames into its socket
+        channel = self._publisher
+        if channel is None:
+            raise QueueUnavailableError(f"RabbitMQ at {self._publish_link.address}: {self._publish_link.trouble}")
+        if len(messages) == 1:
+            await self._publish_one(channel, messages[0])
+            return
+        outcomes = await asyncio.gather(
+            *(self._publish_one(channel, message) for message in messages), return_exceptions=True
+        )
+        # A child that a dying connection cancelled is a failure like any other.
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _publish_one(self, channel: Channel, message: Outgoing) -> None:
+        # message_id stays unset: aiormq then makes a unique one, by which it tells returned messages apart.
+        properties = Basic.Properties(
+            content_type="application/json",
+            delivery_mode=_PERSISTENT,
+            message_type=message.type,
+            headers={
+                "receipt_id": message.receipt_id,
+                "channel": message.channel,
+                "inbox": message.inbox,
+                "traceparent": message.traceparent,
+            },
+        )
+        key = routing_key(message.channel, message.inbox)
+        try:
+            async with self._window:
+                confirmed = await channel.basic_publish(
+                    message.body, exchange=INBOUND, routing_key=key, properties=properties, mandatory=True, wait=False
+                )
+        except PublishError:
+            raise QueueRefusedError(f"RabbitMQ has no queue for {key}: is its binding gone?") from None
+        except DeliveryError:
+            raise QueueRefusedError(
+                f"RabbitMQ refused a message for {queue_name(message.channel)}: it is full"
+            ) from None
+        if not isinstance(confirmed, Basic.Ack):
+            raise QueueUnavailableError(f"RabbitMQ answered {confirmed!r} to a publish")
+
+    async def _open_publisher(self, connection: AbstractConnection) -> Sequence[Channel]:
+        self._publisher = cast(Channel, await connection.channel(publisher_confirms=True, on_return_raises=True))
+        return (self._publisher,)
+
+    def _lose_publisher(self) -> None:
+        self._publisher = None
+
+    # --- consuming -----------------------------------------------------------------------------------------------
+
+    async def consume(self, limit: int, *, linger: float = 0.0) -> list[Delivered]:
+        """Wait for a first message, however long the broker is away; channels take turns."""
+        self._start_consuming()
+        loop = asyncio.get_running_loop()
+        batch = self._take(limit)
+        while not batch:
+            self._arrived.clear()
+            await self._arrived.wait()
+            if self._closed:
+                raise QueueUnavailableError(f"RabbitMQ at {self._consume_link.address}: closed")
+            batch = self._take(limit)
+        deadline = loop.time() + linger
+        while len(batch) < limit and loop.time() < deadline:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._arrived.wait()
+            except TimeoutError:
+                break
+            except asyncio.CancelledError:
+                self._put_back(batch)
+                raise
+            batch += self._take(limit - len(batch))
+        return batch
+
+    async def ack(self, deliveries: Sequence[Delivered]) -> None:
+        """Acknowledge; deliveries of a connection that is gone are passed over."""
+        for lane, numbers in _group_by_lane(deliveries).items():
+            await lane.ack(numbers)
+
+    async def release(self, deliveries: Sequence[Delivered], *, delay: float = 0.0) -> None:
+        """Give back after `delay`, during which we keep them; when we die meanwhile the broker has them at once."""
+        if delay > 0 and deliveries:
+            task = asyncio.create_task(self._requeue_later(tuple(deliveries), delay))
+            self._held.add(task)
+            task.add_done_callback(self._held.discard)
+        else:
+            await self._requeue(deliveries)
+
+    async def consume_dead(self, limit: int) -> list[Delivered]:
+        """Dead letters at hand; they are held by us until acked or released."""
+        self._start_consuming()
+        return await self._within(self._publish_timeout, self._get_dead(limit), "hand out dead letters")
+
+    def _start_consuming(self) -> None:
+        if not self._consuming:
+            self._consuming = True
+            self._consume_link.start()
+
+    def _take(self, limit: int) -> list[Delivered]:
+        batch: list[Delivered] = []
+        filled = [lane for lane in self._lanes if lane.buffer]
+        if filled:
+            self._turn = (self._turn + 1) % len(filled)
+            filled = filled[self._turn :] + filled[: self._turn]
+        while filled and len(batch) < limit:
+            batch += [lane.buffer.popleft() for lane in filled[: limit - len(batch)]]
+            filled = [lane for lane in filled if lane.buffer]
+        return batch
+
+    def _put_back(self, batch: Sequence[Delivered]) -> None:
+        for delivery in reversed(batch):
+            tag: Tag = delivery.tag
+            if not tag.lane.lost:
+                tag.lane.buffer.appendleft(delivery)
+        self._arrived.set()
+
+    async def _open_lanes(self, connection: AbstractConnection) -> Sequence[Channel]:
+        opened = []
+        for name in self._channels:
+            channel = cast(Channel, await connection.channel(publisher_confirms=False))
+            channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
+            await channel.basic_qos(prefetch_count=self._prefetch)
+            lane = Lane(channel, self._arrived.set)
+            self._lanes.append(lane)
+            await channel.basic_consume(queue_name(name), lane.receive)
+            opened.append(channel)
+        self._dead_channel = cast(Channel, await connection.channel(publisher_confirms=False))
+        self._dead_lane = Lane(self._dead_channel, lambda: None)
+        return (*opened, self._dead_channel)
+
+    def _on_consumer_cancelled(self, _: Basic.Cancel) -> None:
+        self._consume_link.break_off("the broker ended a consumer: was its queue deleted?")
+
+    def _lose_lanes(self) -> None:
+        for lane in (*self._lanes, self._dead_lane):
+            if lane is not None:
+                lane.lose()
+        self._lanes.clear()
+        self._dead_lane = self._dead_channel = None
+
+    async def _get_dead(self, limit: int) -> list[Delivered]:
+        await self._consume_link.connection()
+        found: list[Delivered] = []
+        lane, channel = self._dead_lane, self._dead_channel
+        while lane is not None and channel is not None and len(found) < limit:
+            message = await channel.basic_get(DEAD)
+            if isinstance(message.delivery, Basic.GetEmpty):
+                break
+            found.append(lane.admit(message))
+        return found
+
+    async def _requeue(self, deliveries: Sequence[Delivered]) -> None:
+        for lane, numbers in _group_by_lane(deliveries).items():
+            await lane.requeue(numbers)
+
+    async def _requeue_later(self, deliveries: Sequence[Delivered], delay: float) -> None:
+        await asyncio.sleep(delay)
+        await self._requeue(deliveries)
+
+    # --- asking --------------------------------------------------------------------------------------------------
+
+    async def depth(self) -> Depth:
+        """What waits. AMQP tells how many are ready, not how many other consumers hold: `unacked` counts our own."""
+        return await self._within(self._publish_timeout, self._count(), "tell its depth")
+
+    async def ping(self) -> str:
+        """One round trip on the publishing connection."""
+        return await self._within(self._publish_timeout, self._ask(), "answer")
+
+    async def _count(self) -> Depth:
+        connection = await self._publish_link.connection()
+        channel = await connection.channel(publisher_confirms=False)
+        try:
+            names = (*map(queue_name, self._channels), DEAD)
+            counts = [(await channel.queue_declare(name, passive=True)).message_count or 0 for name in names]
+        finally:
+            with contextlib.suppress(*LOST):
+                await channel.close()
+        *ready, dead = counts
+        held_dead = self._dead_lane.unacked if self._dead_lane is not None else 0
+        unacked = sum(lane.unacked for lane in self._lanes)
+        return Depth(ready=dict(zip(self._channels, ready, strict=True)), unacked=unacked, dead=dead + held_dead)
+
+    async def _ask(self) -> str:
+        connection = await self._publish_link.connection()
+        await connection.ready()
+        if self._publisher is None:
+            raise ChannelInvalidStateError("the connection was closed")
+        await self._publisher.exchange_declare(INBOUND, passive=True)
+        facts: dict[str, Any] = dict(connection.server_properties)
+        return f"{facts.get('product', 'AMQP broker')} {facts.get('version', '')} at {self._publish_link.address}"
+
+    async def _within(self, seconds: float, work: Awaitable[T], what: str) -> T:
+        """Run it with a deadline, every way of losing the broker translated to QueueUnavailableError."""
+        address = self._publish_link.address
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except QueueUnavailableError:
+            raise
+        except TimeoutError:
+            raise QueueUnavailableError(f"RabbitMQ at {address} did not {what} within {seconds:g} s") from None
+        except LOST as error:
+            raise QueueUnavailableError(f"RabbitMQ at {address}: {describe(error)}") from error
+        except asyncio.CancelledError:
+            # aiormq cancels what waits on a dying connection; only a cancellation that somebody asked for may pass.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise QueueUnavailableError(f"RabbitMQ at {address}: the connection was lost") from None
+
+
+def _group_by_lane(deliveries: Sequence[Delivered]) -> dict[Lane, list[int]]:
+    groups: dict[Lane, list[int]] = defaultdict(list)
+    for delivery in deliveries:
+        tag: Tag = delivery.tag
+        groups[tag.lane].append(tag.number)
+    return groups
