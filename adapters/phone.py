@@ -265,9 +265,9 @@ def _json_parameters(body: bytes) -> MultiMapping[str]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refused(400, "the body is not JSON") from None
+        raise Refused(400, "the body is not JSON, or is nested too deeply") from None
     if not isinstance(value, dict):
-        raise Refused(400, "the body is not a JSON object")
+        raise Refused(400, "the body is JSON, but not a JSON object")
     return MultiDict((key, str(item)) for key, item in value.items() if isinstance(item, str | int | float))
 
 
