@@ -153,7 +153,7 @@ class Phone(Adapter[PhoneOptions]):
         if _is_leg(said):
             # The leg to an agent belongs to the story of the call that rang the agent.
             about, opens, facts = said["ParentCallSid"], False, _leg(said, facts)
-        facts = {key: value for key, value in facts.items() if value not in (None, "", False)}
+        facts = {key: value for key, value in facts.items() if value is not None and value is not False and value != ""}
         summary = fold([facts])
         return [
             UpdateDraft(
