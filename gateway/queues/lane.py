@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
+from pamqp.commands import Basic
 
 from gateway.queues.base import Delivered, describe_death
-from gateway.queues.link import LOST
+from gateway.queues.link import LOST, is_cancelled
 
 _DELIVERY_COUNT: Final = "x-delivery-count"  # set by quorum queues, from the second delivery on
 _DEATHS: Final = "x-death"
@@ -68,18 +69,16 @@ class Lane:
         oldest = self._oldest_run(wanted)
         for number in wanted:
             del self._open[number]
-        singly = sorted(wanted.difference(oldest))
-        await self._send(oldest, singly)
+        frames = [Basic.Ack(delivery_tag=oldest[-1], multiple=True)] if oldest else []
+        frames += [Basic.Ack(delivery_tag=number) for number in sorted(wanted.difference(oldest))]
+        await self._send(frames)
 
     async def requeue(self, numbers: Collection[int]) -> None:
         """Give back, to be delivered again; ignored when lost."""
-        for number in sorted(numbers):
-            if number in self._open:
-                del self._open[number]
-                try:
-                    await self._channel.basic_nack(number, requeue=True, wait=False)
-                except (*LOST, asyncio.CancelledError):
-                    _raise_if_cancelled()
+        wanted = sorted(number for number in numbers if number in self._open)
+        for number in wanted:
+            del self._open[number]
+        await self._send([Basic.Nack(delivery_tag=number, requeue=True) for number in wanted])
 
     def _oldest_run(self, wanted: set[int]) -> list[int]:
         # multiple=True settles everything up to a tag, so nothing that is still open may lie below it.
@@ -90,20 +89,21 @@ class Lane:
             run.append(number)
         return run
 
-    async def _send(self, oldest: list[int], singly: list[int]) -> None:
+    async def _send(self, frames: Sequence[Basic.Ack | Basic.Nack]) -> None:
         try:
-            if oldest:
-                await self._channel.basic_ack(oldest[-1], multiple=True, wait=False)
-            for number in singly:
-                await self._channel.basic_ack(number, wait=False)
-        except (*LOST, asyncio.CancelledError):
-            _raise_if_cancelled()  # otherwise lost on the way: they come again and are recognised
-
-
-def _raise_if_cancelled() -> None:
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+            for frame in frames:
+                # The last one waits for the socket: closing right after an ack must not lose what is still unwritten.
+                last = frame is frames[-1]
+                if isinstance(frame, Basic.Ack):
+                    await self._channel.basic_ack(frame.delivery_tag, multiple=frame.multiple, wait=last)
+                else:
+                    await self._channel.basic_nack(frame.delivery_tag, requeue=True, wait=last)
+        except LOST:
+            pass  # they come again, and are recognised
+        except asyncio.CancelledError:
+            # aiormq cancels what waits on a dying connection; only a cancellation somebody asked for may pass.
+            if is_cancelled():
+                raise
 
 
 def read_delivery(message: DeliveredMessage, tag: Tag) -> Delivered:

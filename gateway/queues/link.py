@@ -126,7 +126,7 @@ class Link:
         except LOST as error:
             self._report(describe(error))
         except asyncio.CancelledError:
-            if _is_our_own_cancellation():
+            if is_cancelled():
                 raise
             self._report("the connection was lost")
         finally:
@@ -177,7 +177,7 @@ def _cause_of(end: asyncio.Future[None]) -> BaseException | None:
     return None if end.cancelled() else end.exception()
 
 
-def _is_our_own_cancellation() -> bool:
-    # aiormq rejects what waits on a dying connection with CancelledError, which nobody asked for.
+def is_cancelled() -> bool:
+    """Whether somebody asked the current task to stop. aiormq raises CancelledError for a dying connection as well."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -23,7 +23,7 @@ from pamqp.commands import Basic
 
 from gateway.queues.base import Delivered, Depth, Outgoing, QueueRefusedError, QueueUnavailableError
 from gateway.queues.lane import Lane, Tag
-from gateway.queues.link import LOST, Link, describe
+from gateway.queues.link import LOST, Link, describe, is_cancelled
 from gateway.queues.topology import (
     DEAD,
     DEFAULT_MAX_BYTES,
@@ -312,9 +312,7 @@ class RabbitQueue:
         except LOST as error:
             raise QueueUnavailableError(f"RabbitMQ at {address}: {describe(error)}") from error
         except asyncio.CancelledError:
-            # aiormq cancels what waits on a dying connection; only a cancellation that somebody asked for may pass.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_cancelled():
                 raise
             raise QueueUnavailableError(f"RabbitMQ at {address}: the connection was lost") from None
 
