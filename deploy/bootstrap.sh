@@ -20,6 +20,7 @@ find_python() {
             return
         fi
     done
+    [ -z "${PY:-}" ] || fail "PY=$PY is not Python 3.11 or newer"
     found=$(python3 --version 2>/dev/null || echo "no python3")
     fail "Frontdesk needs Python 3.11 or newer; this machine has $found. Install one, or name it: make demo PY=/path/to/python"
 }
