@@ -1,0 +1,77 @@
+"""Printing: JSON lines for programs, tables and progress for people, plain text when the output is piped.
+
+Results go to standard output, everything else (progress, notes, errors) to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    """One JSON line. Times become ISO 8601, UUIDs strings, bytes base64."""
+    from pydantic_core import to_json  # noqa: PLC0415
+
+    line = to_json(value, bytes_mode="base64", inf_nan_mode="null")
+    sys.stdout.buffer.write(line + b"\n")
+
+
+def print_line(text: str) -> None:
+    """One line of a result. A stranger's text cannot move the cursor or recolour the terminal."""
+    print(printable(text))
+
+
+def note(text: str) -> None:
+    """A line beside the result."""
+    print(printable(text), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which a customer may have put there (terminal escape injection)."""
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """A table on a terminal; tab-separated with a heading when piped; the sentence `empty` when there are no rows."""
+    cells = [[one_line(value) for value in row] for row in rows]
+    if not cells:
+        note(empty)
+        return
+    if not sys.stdout.isatty():
+        for row in [list(columns), *cells]:
+            print("\t".join(row))
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def one_line(value: Any) -> str:
+    """A value as a cell: white space collapsed, controls shown harmless, None empty."""
+    if value is None:
+        return ""
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat(sep=" ", timespec="seconds"))
+    return printable(" ".join(str(value).split()))
+
+
+@contextmanager
+def byte_progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error that counts bytes; silent when piped. Gives the function that advances it."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
