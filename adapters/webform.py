@@ -284,10 +284,11 @@ def read_submission(raw: Raw, options: FormOptions) -> Submission:
 
 def _from_urlencoded(body: bytes, charset: str | None) -> Submission:
     try:
-        pairs = parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        # Latin-1 both ways is the identity on bytes: the character set may be named by a field among them.
+        pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FIELDS, encoding="latin-1")
     except ValueError as error:
         raise Refused(413, f"A form may have {MAX_FIELDS} fields.") from error
-    return _from_pairs(pairs, [], charset)
+    return _from_pairs([(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs], [], charset)
 
 
 def _from_multipart(body: bytes, boundary: str, charset: str | None, options: FormOptions) -> Submission:

@@ -98,17 +98,27 @@
   };
 
   /* Talking to the desk. */
-  let socket = null, joined = false, seq = 0, tries = 0, timer = 0, started = false;
+  let socket = null, joined = false, seq = 0, tries = 0, timer = 0, started = false, heard = 0;
   const post = async (route, body) => {
     const answer = await fetch(new URL(route, base), { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), credentials: "omit" });
     const said = await answer.json().catch(() => ({}));
     if (answer.ok) return said;
     throw Object.assign(new Error(said.error || answer.statusText), { status: answer.status, after: Number(answer.headers.get("Retry-After")) });
   };
+  const claims = (jwt) => { try { return JSON.parse(atob(jwt.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub; } catch { return jwt; } };
+  const forget = () => {
+    kept().forEach((message) => store.drop(`m:${message.id}`));
+    shown.clear();
+    log.replaceChildren();
+    seq = 0;
+  };
   const where = () => ({ url: location.href.slice(0, 2000), title: document.title.slice(0, 300) });
   const session = async () => {
-    const identity = JSON.stringify([config.identity || null, config.jwt ? 1 : 0]);
-    if (store.get("token") && store.get("identity") === identity) return store.get("token");
+    const identity = JSON.stringify(config.identity || (config.jwt ? claims(config.jwt) : null));
+    const before = store.get("identity");
+    if (store.get("token") && before === identity) return store.get("token");
+    /* A stranger who logs in keeps their messages; another person on the same computer must not see or send them. */
+    if (before && before !== "null" && before !== identity) forget();
     const opened = await post("sessions", { identity: config.identity, jwt: config.jwt, page: where(), locale });
     store.set("token", opened.session_token);
     store.set("identity", identity);
@@ -176,7 +186,7 @@
     address.protocol = address.protocol.replace("http", "ws");
     const mine = socket = new WebSocket(address);
     mine.onopen = () => mine.send(JSON.stringify({ type: "join", token, last_seq: seq }));
-    mine.onmessage = (event) => { const said = JSON.parse(event.data); (hear[said.type] || (() => {}))(said); };
+    mine.onmessage = (event) => { heard = Date.now(); const said = JSON.parse(event.data); (hear[said.type] || (() => {}))(said); };
     mine.onclose = async () => {
       const opened = joined;
       joined = false;
@@ -187,7 +197,11 @@
       retry();
     };
   };
-  setInterval(() => { if (joined && !panel.hidden) socket.send('{"type":"ping"}'); }, 30000);
+  setInterval(() => {
+    if (!joined) return;
+    if (Date.now() - heard > 75000) socket.close(); /* the network went away without saying so */
+    else socket.send('{"type":"ping"}');
+  }, 30000);
   addEventListener("online", () => { tries = 0; if (started) connect(); });
 
   const start = () => { if (!started) { started = true; showKept(); connect(); } };
