@@ -1,0 +1,276 @@
+"""Mail: RFC 822 bytes, however they came (SMTP, LMTP, pipe, file), into one canonical message.
+
+    From: Anna <anna@customer.example>          -> author, trusted as far as our own mail server proved it
+    To: support+84.1.k2lq...@desk.example       -> the signed ticket number is the strongest thread evidence
+    In-Reply-To / References                    -> thread keys, known or not yet seen
+    text, or html rendered to text              -> `text` without quoted history and signature; `full_text` with both
+
+The original bytes always travel with the message. A mail that asks for more work than real mail does is not parsed but
+held for a person, with what its header safely says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Final, Literal
+
+from pydantic import Field, SecretStr
+
+from adapters.base import Adapter, InboxOptions, Raw, Refused
+from normalizer import (
+    addresses,
+    authentication,
+    automated,
+    fingerprint,
+    headers,
+    language,
+    markup,
+    mime,
+    quoting,
+    thread_keys,
+)
+from normalizer.message import Author, Draft, Hit, MessageDraft, Original, Recipient, ThreadKey
+from normalizer.structure import OverBudgetError
+
+MAX_RECIPIENTS: Final = 100
+_KEPT_FIELDS: Final = (
+    "to", "cc", "reply-to", "sender", "date", "list-id", "return-path", "delivered-to", "x-original-to", "x-mailer",
+    "user-agent", "thread-index", "thread-topic", "importance", "content-language",
+)  # fmt: skip
+
+
+class EmailOptions(InboxOptions):
+    """Options of a mail inbox."""
+
+    channel: str = "email"
+    addresses: list[str] = Field(
+        default_factory=list,
+        description="recipients this inbox takes: exact addresses or *@domain; empty: any recipient at `domains`",
+    )
+    domains: list[str] = Field(
+        default_factory=lambda: ["localhost"],
+        description="domains of which every recipient is taken when `addresses` is empty",
+    )
+    reply_keys: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="key id -> secret that signs the ticket number in reply addresses; old ones stay readable",
+    )
+    authserv_ids: list[str] = Field(
+        default_factory=list,
+        description="mail servers whose Authentication-Results we trust; microsoft365 for the form without a name",
+    )
+    max_bytes: int = Field(default=26_214_400, gt=0, description="largest mail taken, in octets")
+
+
+class Email(Adapter[EmailOptions]):
+    """One mail inbox."""
+
+    channel: ClassVar[str] = "email"
+    Options: ClassVar[type[InboxOptions]] = EmailOptions
+
+    def __init__(self, inbox: str, options: EmailOptions, clients: Any = None) -> None:
+        super().__init__(inbox, options, clients)
+        self._own = frozenset(addresses.canonical_email(item) for item in options.addresses if "*" not in item)
+        patterns = [item.strip() for item in options.addresses if "*" in item]
+        if not options.addresses:
+            patterns = [f"*@{domain}" for domain in options.domains]
+        self._domains = frozenset(addresses.canonical_domain(item.rpartition("@")[2]) for item in patterns)
+        self._keys = {key_id.lower(): key.get_secret_value().encode() for key_id, key in options.reply_keys.items()}
+
+    def accepts(self, recipient: str) -> bool:
+        """Whether mail for this address is this inbox's. A `+tag` or a `-tag` behind an own address does not matter."""
+        address = addresses.canonical_email(recipient.strip().strip("<>"))
+        local, at, domain = address.rpartition("@")
+        if not (at and local and domain) or len(address) > 320 or any(char in local for char in " \t\r\n\x00<>,;%!@"):
+            return False
+        if domain in self._domains or "*" in self._domains:
+            return True
+        return address in self._own or f"{local.partition('+')[0]}@{domain}" in self._own
+
+    def normalize(self, raw: Raw) -> Sequence[Draft]:
+        """One mail, one message."""
+        if len(raw.body) > self.options.max_bytes:
+            raise Refused(413, f"the mail is larger than {self.options.max_bytes} octets")
+        try:
+            mail = mime.parse(raw.body)
+        except OverBudgetError as error:
+            return [self._held(raw, error)]
+        return [self._message(raw, mail)]
+
+    # -- the message ----------------------------------------------------------------------------------------------
+
+    def _message(self, raw: Raw, mail: mime.Mail) -> MessageDraft:
+        problems = list(mail.problems)
+        author = self._author(raw, mail, problems)
+        parts = _visible(mail)
+        full_text = mail.text.strip("\n")
+        hashes = [item.sha256 for item in mail.attachments]
+        own_ids = thread_keys.message_ids(mail.raw("message-id"), loose=True)
+        external_id = thread_keys.key_value(own_ids[0])[4:] if own_ids else ""
+        envelope = raw.facts.get("mail_from")
+        subject = mail.subject
+        return MessageDraft(
+            external_id=external_id,
+            sent_at=mail.date,
+            author=author,
+            recipients=self._recipients(raw, mail),
+            subject=subject[:2_000],
+            text=parts.reply,
+            full_text="" if full_text == parts.reply else full_text,
+            html=mail.html,
+            language=language.detect(parts.reply, mail.raw("content-language")),
+            attachments=mail.attachments,
+            delivery_key=_delivery_key(mail, external_id, author, full_text, hashes),
+            content_key=fingerprint.content_key(author.identity or "", parts.reply, hashes),
+            thread_keys=self._thread_keys(raw, mail),
+            subject_base=thread_keys.subject_base(subject),
+            automated=automated.recognise(mail, author.value or "", mail_from=envelope, own=self._own),
+            problems=tuple(problems),
+            suspend="" if mail.fields else "the mail has no header: nobody knows who sent it",
+            fields=_facts(raw, mail),
+            original=_original(raw.body),
+        )
+
+    def _author(self, raw: Raw, mail: mime.Mail, problems: list[Hit]) -> Author:
+        """Who wrote, by From. Where it does not name one person, the envelope sender stands in, unverified (A15)."""
+        lines = mail.raw_all("from")
+        claimed = [item for line in lines[:5] for item in addresses.parse_addresses(line, 10)]
+        if len(lines) == 1 and len(claimed) == 1 and addresses.email_shaped(claimed[0].value):
+            value, name = claimed[0]
+            if "@" in name and addresses.first_email_in(name) not in ("", value):
+                problems.append(
+                    Hit(name="display_name_address", reason=f"the name shown is another address: {name[:200]}")
+                )
+            trust, evidence = authentication.judge(mail.fields, value, self.options.authserv_ids)
+            return Author(kind="email", value=value, display_name=name, trust=trust, evidence=evidence)
+        what = "no usable From address" if not claimed else f"{len(claimed)} From addresses in {len(lines)} fields"
+        problems.append(Hit(name="from_missing" if not claimed else "from_ambiguous", reason=what))
+        sender = _envelope_sender(raw, mail)
+        if sender:
+            return Author(kind="email", value=sender, evidence=f"{what}; this is the envelope sender, unproven")
+        if claimed:
+            value, name = claimed[0]
+            return Author(kind="email", value=value, display_name=name, evidence=f"{what}; this is the first, unproven")
+        name = headers.decode_words(lines[0])[:200] if lines else ""
+        return Author(kind="email", value=None, display_name=name, evidence=what)
+
+    def _recipients(self, raw: Raw, mail: mime.Mail) -> tuple[Recipient, ...]:
+        found = _envelope(raw)
+        roles: tuple[Literal["to", "cc"], ...] = ("to", "cc")
+        for role in roles:
+            for line in mail.raw_all(role):
+                found.extend(
+                    Recipient(role=role, kind="email", value=value, display_name=name)
+                    for value, name in addresses.parse_addresses(line, MAX_RECIPIENTS)
+                )
+                if len(found) >= MAX_RECIPIENTS:
+                    return tuple(found[:MAX_RECIPIENTS])
+        return tuple(found)
+
+    def _thread_keys(self, raw: Raw, mail: mime.Mail) -> tuple[ThreadKey, ...]:
+        keys = thread_keys.thread_keys(mail.raw("message-id"), mail.raw("in-reply-to"), mail.raw("references"))
+        ticket_id = self._reply_token(raw, mail, keys)
+        if ticket_id:
+            return (ThreadKey(kind="reply_token", value=ticket_id), *keys)
+        return keys
+
+    def _reply_token(self, raw: Raw, mail: mime.Mail, keys: Iterable[ThreadKey]) -> str | None:
+        """A ticket number that we signed, in a recipient address or in a Message-ID of ours that is answered."""
+        if not self._keys:
+            return None
+        places = [*_rcpt_tos(raw)[:MAX_RECIPIENTS]]
+        places += [
+            value[:4_096] for name, value in mail.fields if name in ("delivered-to", "x-original-to", "to", "cc")
+        ]
+        places += [key.value for key in keys if key.kind != "message_id"]
+        for place in places[:200]:
+            if ticket_id := addresses.read_reply_token(place, self._keys):
+                return ticket_id
+        return None
+
+    # -- what is held ---------------------------------------------------------------------------------------------
+
+    def _held(self, raw: Raw, error: OverBudgetError) -> MessageDraft:
+        """A mail that was not parsed: only what a glance at its first lines tells."""
+        found = addresses.parse_addresses(error.fields.get("from", ""), 2)
+        sender = addresses.canonical_email(str(raw.facts.get("mail_from") or ""))
+        value = found[0].value if len(found) == 1 and addresses.email_shaped(found[0].value) else sender
+        ids = thread_keys.message_ids(error.fields.get("message-id", ""), loose=True)
+        external_id = thread_keys.key_value(ids[0])[4:] if ids else ""
+        original = _original(raw.body)
+        return MessageDraft(
+            external_id=external_id,
+            author=Author(kind="email", value=value or None, evidence="the mail was not parsed"),
+            recipients=tuple(_envelope(raw)),
+            subject=headers.decode_words(error.fields.get("subject", ""))[:500],
+            delivery_key=fingerprint.delivery_key("email", external_id, original.sha256),
+            problems=(
+                Hit(name="unparsed", reason=error.sentence),
+                Hit(name=f"over_budget_{error.name}", reason=error.sentence),
+            ),
+            suspend=f"over budget: {error.sentence}",
+            fields={"mail_from": sender},
+            original=original,
+        )
+
+
+def _visible(mail: mime.Mail) -> quoting.Parts:
+    """What the customer newly wrote: by the text; by the html where only its markup knows what is old."""
+    parts = quoting.split_marked(mail.marked_text)
+    if not parts.quoted and mail.html and markup.HISTORY not in mail.marked_text and markup.cites(mail.html):
+        by_html = quoting.split("", mail.html)
+        if by_html.quoted and by_html.reply:
+            return by_html
+    return parts
+
+
+def _delivery_key(mail: mime.Mail, external_id: str, author: Author, text: str, hashes: list[str]) -> str:
+    """Equal for the same mail relayed twice: made of what was said, never of Received lines or transfer encodings."""
+    words = " ".join(text.split())
+    said = [author.value or "", mail.subject, words, *sorted(hashes)]
+    if not external_id:
+        said += [mail.raw("date"), mail.raw("to"), "" if words else mail.html]
+    return fingerprint.delivery_key("email", external_id, fingerprint.digest(said))
+
+
+def _envelope_sender(raw: Raw, mail: mime.Mail) -> str:
+    for candidate in (str(raw.facts.get("mail_from") or ""), mail.raw("return-path")):
+        value = addresses.canonical_email(candidate.strip().strip("<>"))
+        if addresses.email_shaped(value) and len(value) <= 320:
+            return value
+    return ""
+
+
+def _rcpt_tos(raw: Raw) -> list[str]:
+    return [str(item) for item in raw.facts.get("rcpt_tos") or ()]
+
+
+def _envelope(raw: Raw) -> list[Recipient]:
+    return [
+        Recipient(role="envelope", kind="email", value=addresses.canonical_email(item))
+        for item in _rcpt_tos(raw)[:MAX_RECIPIENTS]
+    ]
+
+
+def _facts(raw: Raw, mail: mime.Mail) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for name, value in mail.fields:
+        if name in _KEPT_FIELDS and name not in facts:
+            facts[name] = headers.decode_words(value[:2_000])
+    for name in ("mail_from", "remote"):
+        if raw.facts.get(name) is not None:
+            facts[name] = str(raw.facts[name])
+    if mail.report_type:
+        facts["report"] = {
+            "type": mail.report_type,
+            "failed_recipient": automated.failed_recipient(mail)[:320],
+            "message_id": automated.failed_message_id(mail)[:998],
+        }
+    return facts
+
+
+def _original(body: bytes) -> Original:
+    return Original(
+        size=len(body), sha256=hashlib.sha256(body).hexdigest(), content=body, content_type="message/rfc822"
+    )

@@ -1,0 +1,317 @@
+"""Addresses: what a header or a provider claims -> canonical e-mail, E.164 phone, signed reply tokens.
+
+The e-mail parser is one pass over the header (RFC 5322 section 3.4 and what is sent instead). It resists display names
+that look like addresses: what stands in the last `<...>` of an item is the address and everything before it is a name.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+import phonenumbers
+
+from normalizer import headers
+
+MAX_ADDRESSES: Final = 100
+_MAX_INPUT: Final = 65_536
+_BARE: Final = re.compile(r"[^\s<>\"(),:;@\[\]\\]{1,64}+@[^\s<>\"(),:;@\[\]\\]{1,255}+")
+_IN_TEXT: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}+@[\w.-]{1,255}+")
+_PLAIN: Final = re.compile(r"(?:([^<>\"(),:;@\[\]\\=]{1,200}?) ?)?<?([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>?\Z")
+
+
+class Address(NamedTuple):
+    """One mailbox. `value` is canonical, or the words as written when they are no address."""
+
+    value: str
+    display_name: str = ""
+
+
+def parse_addresses(header: str, limit: int = MAX_ADDRESSES) -> list[Address]:
+    """The mailboxes of an unfolded From, To, Cc, ... field, groups opened; at most `limit`. Never raises; linear.
+
+    Items without an `@` are left out, so `undisclosed-recipients:;` is an empty list.
+    """
+    header = header[:_MAX_INPUT]
+    if "," not in header and (plain := _PLAIN.match(header.strip())):
+        name = plain.group(1) or ""
+        # `Anna <a@b>` and `a@b` only: a name without angle brackets goes the long way.
+        if not name or "<" in header:
+            return [Address(canonical_email(plain.group(2)), name.strip())]
+    found: list[Address] = []
+    for item in _items(header):
+        address = _mailbox(item)
+        if address is not None:
+            found.append(address)
+            if len(found) >= limit:
+                break
+    return found
+
+
+def canonical_email(value: str) -> str:
+    """Lower-case, NFC, the domain in ASCII (IDNA) so that look-alike letters show. Never raises.
+
+    `Anna@Bücher.example` -> `anna@xn--bcher-kva.example`. Dots and plus tags in the local part are kept: whether
+    they matter is known only to the receiving domain.
+    """
+    value = value.strip()
+    if not value.isascii():
+        value = "".join(char for char in unicodedata.normalize("NFC", value) if unicodedata.category(char)[0] != "C")
+    local, at, domain = value.rpartition("@")
+    if not at:
+        return value.lower()
+    return f"{local.lower()}@{canonical_domain(domain)}"
+
+
+def canonical_domain(domain: str) -> str:
+    """Lower-case ASCII form of a domain (IDNA 2008 through the UTS 46 of the `idna` rules where it applies)."""
+    domain = domain.strip().rstrip(".").lower()
+    if domain.isascii():
+        return domain
+    domain = domain.replace("\u3002", ".").replace("\uff0e", ".").replace("\uff61", ".")
+    labels = []
+    for label in unicodedata.normalize("NFKC", domain).lower().split("."):
+        try:
+            labels.append(label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii"))
+        except UnicodeError:
+            labels.append(label)
+    return ".".join(labels)
+
+
+def email_shaped(value: str) -> bool:
+    """Whether this can be somebody's address at all: one `@`, something on both sides, no spaces or controls."""
+    local, at, domain = value.rpartition("@")
+    return bool(at and local and domain) and not any(char.isspace() or char in "<>,;\x00" for char in value)
+
+
+def first_email_in(text: str) -> str:
+    """The first thing that looks like an address in running text, canonical; empty when there is none."""
+    match = _IN_TEXT.search(text[:_MAX_INPUT])
+    return canonical_email(match.group().rstrip(".")) if match else ""
+
+
+def _items(header: str) -> Iterator[tuple[str, str, str, bool]]:
+    """Each comma or semicolon separated item as (words before `<`, inside the last `<>`, comments, had brackets)."""
+    words: list[str] = []
+    inside: list[str] = []
+    comments: list[str] = []
+    bracketed = in_brackets = False
+    position, size = 0, len(header)
+    while position < size:
+        char = header[position]
+        if char == '"' and not in_brackets:
+            text, position = _quoted(header, position)
+            words.append(f'"{text}"' if header[position : position + 1] == "@" else text)
+            continue
+        if char == "(" and not in_brackets:
+            text, position = _comment(header, position)
+            comments.append(text)
+            continue
+        if char == "<":
+            if bracketed:  # only the last bracket is the address: what stood before is decoration
+                words.append(f"<{''.join(inside)}>")
+            inside, bracketed, in_brackets = [], True, True
+        elif char == ">" and in_brackets:
+            in_brackets = False
+        elif in_brackets:
+            end = _until(header, position, "<>")
+            inside.append(header[position:end])
+            position = end
+            continue
+        elif char in ",;":
+            yield "".join(words), "".join(inside), " ".join(comments), bracketed
+            words, inside, comments, bracketed = [], [], [], False
+        elif char == ":":
+            words, comments = [], []  # a group's name; its members follow
+        else:
+            end = _until(header, position + 1, '"(<,;:')
+            words.append(header[position:end])
+            position = end
+            continue
+        position += 1
+    yield "".join(words), "".join(inside), " ".join(comments), bracketed
+
+
+_STOPS: Final[dict[str, re.Pattern[str]]] = {
+    stops: re.compile("[" + re.escape(stops) + "]") for stops in ("<>", '"(<,;:')
+}
+_QUOTED: Final = re.compile(r'"((?:[^"\\]++|\\.)*+)"?', re.DOTALL)
+_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+
+
+def _until(text: str, position: int, stops: str) -> int:
+    match = _STOPS[stops].search(text, position)
+    return match.start() if match else len(text)
+
+
+def _quoted(text: str, position: int) -> tuple[str, int]:
+    match = _QUOTED.match(text, position)
+    if match is None or not match.group().endswith('"') or len(match.group()) < 2:
+        return "", position + 1  # a lone quote is no quote: the rest is read as if it were not there
+    return _ESCAPE.sub(r"\1", match.group(1)), match.end()
+
+
+def _comment(text: str, position: int) -> tuple[str, int]:
+    """A comment with the comments inside it, by counting: no recursion, no limit to depth. RFC 5322 section 3.2.2."""
+    depth = 0
+    start = position
+    size = len(text)
+    while position < size:
+        char = text[position]
+        if char == "\\":
+            position += 1
+        elif char == "(":
+            depth += 1
+        elif char == ")":
+            depth -= 1
+            if depth == 0:
+                return text[start + 1 : position], position + 1
+        position += 1
+    return "", size
+
+
+def _mailbox(item: tuple[str, str, str, bool]) -> Address | None:
+    words, inside, comment, bracketed = item
+    name = words
+    if bracketed:
+        value = _address_in(inside)
+        if not value and not inside.strip():
+            value = _bare(words)
+            name = "" if value else words
+    else:
+        value = _bare(words)
+        name = words.replace(_raw_bare(words), "", 1) if value else words
+    if not value:
+        return None
+    return Address(canonical_email(value), _display(name) or _display(comment))
+
+
+def _address_in(text: str) -> str:
+    text = text.strip()
+    if text.lower().startswith("mailto:"):
+        text = text[7:].partition("?")[0]
+    if "@" not in text:
+        decoded = headers.decode_words(text) if "=?" in text else ""
+        return decoded if "@" in decoded else ""
+    if text.startswith("@") and ":" in text:
+        text = text.rpartition(":")[2]  # a source route, RFC 5322 section 4.4
+    if "(" in text:
+        text = headers.drop_comments(text)
+    # White space inside an address is noise (`<anna @example.com>`); two addresses in one bracket are not one.
+    compact = "".join(text.split())
+    if compact.count("@") > 1 and not compact.startswith('"'):
+        match = _BARE.search(text)
+        return match.group() if match else ""
+    return compact
+
+
+def _raw_bare(words: str) -> str:
+    found = _BARE.findall(words)
+    return str(found[-1]) if found else ""
+
+
+def _bare(words: str) -> str:
+    """The address of an item without brackets: the only one; of several the last, since names come first."""
+    found = _raw_bare(words)
+    if found:
+        return found
+    if "=?" in words:
+        return _raw_bare(headers.decode_words(words))
+    compact = "".join(words.split())
+    return compact if compact.count("@") == 1 and 2 < len(compact) < 320 and not compact.startswith("@") else ""
+
+
+def _display(name: str) -> str:
+    if not name:
+        return ""
+    text = headers.decode_words(name)
+    text = " ".join(text.split())
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1].strip()
+    return text[:300]
+
+
+# --- phone -------------------------------------------------------------------------------------------------------
+
+# What carriers and Twilio put in From when the caller withholds the number: the letters of ANONYMOUS, RESTRICTED,
+# UNKNOWN and UNAVAILABLE on a keypad, and the words themselves.
+_WITHHELD_DIGITS: Final = frozenset(
+    {"266696687", "7378742833", "8656696", "86282452253", "464", "2562533", "7748283", "000000000", "0000000000"}
+)
+_WITHHELD_WORDS: Final = frozenset(
+    {
+        "anonymous",
+        "restricted",
+        "unknown",
+        "unavailable",
+        "private",
+        "blocked",
+        "withheld",
+        "id unavailable",
+        "asserted",
+    }
+)
+
+
+def canonical_phone(number: str, region: str | None = None) -> str | None:
+    """E.164 (`+31201234567`), or None when the number is withheld or cannot be a number.
+
+    `region` (ISO 3166) reads national forms; without it only `+` and `00` forms are numbers.
+    """
+    text = number.strip()
+    text = text.partition(":")[2] if text.lower().startswith(("tel:", "sip:", "whatsapp:", "client:")) else text
+    text = text.partition("@")[0].strip()
+    digits = "".join(char for char in text if char.isdigit())
+    if not digits or len(text) > 40 or text.lower() in _WITHHELD_WORDS:
+        return None
+    if digits in _WITHHELD_DIGITS or digits[1:] in _WITHHELD_DIGITS:
+        return None
+    if text.startswith("00") and not region:
+        text = "+" + text[2:]
+    try:
+        parsed = phonenumbers.parse(text, region.upper() if region else None)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(parsed):
+        return None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+# --- reply tokens ------------------------------------------------------------------------------------------------
+
+_MAC_CHARS: Final = 16  # 80 bits of base32
+_TOKEN: Final = re.compile(r"(?<![a-z0-9])([a-z0-9]{1,20})\.([a-z0-9]{1,8})\.([a-z2-7]{16})(?![a-z0-9])", re.IGNORECASE)
+
+
+def make_reply_token(ticket_id: str, key: bytes, key_id: str = "1") -> str:
+    """`<ticket>.<key id>.<mac>` in [a-z0-9.], at most 50 characters, so that it fits a plus tag and survives relays.
+
+    Raises ValueError for a ticket or key id outside [a-z0-9].
+    """
+    ticket_id, key_id = ticket_id.lower(), key_id.lower()
+    if not re.fullmatch(r"[a-z0-9]{1,20}", ticket_id) or not re.fullmatch(r"[a-z0-9]{1,8}", key_id):
+        raise ValueError("a reply token carries ticket and key ids of lower-case letters and digits only")
+    return f"{ticket_id}.{key_id}.{_mac(ticket_id, key, key_id)}"
+
+
+def read_reply_token(text: str, keys: Mapping[str, bytes]) -> str | None:
+    """The ticket id of the first token in `text` (a local part, address, message id) that one of our keys signed."""
+    for number, match in enumerate(_TOKEN.finditer(text[:4_096])):
+        if number >= 8:
+            break
+        ticket_id, key_id, mac = (group.lower() for group in match.groups())
+        key = keys.get(key_id)
+        expected = _mac(ticket_id, key if key is not None else b"no such key", key_id)
+        if hmac.compare_digest(expected, mac) and key is not None:
+            return ticket_id
+    return None
+
+
+def _mac(ticket_id: str, key: bytes, key_id: str) -> str:
+    state = hmac.new(key, f"frontdesk reply {key_id} {ticket_id}".encode(), hashlib.sha256)
+    return base64.b32encode(state.digest()[:10]).decode("ascii").lower()

@@ -1,0 +1,56 @@
+"""Content-Transfer-Encoding undone, leniently: base64, quoted-printable and uuencode as real software damages them."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable
+from typing import Final
+
+from normalizer import headers
+
+
+def undo_encoding(data: bytes, encoding: str, problem: Callable[[str, str], None]) -> bytes:
+    """Content-Transfer-Encoding undone leniently (RFC 2045 section 6). Unknown ones are taken as they are."""
+    if encoding in ("", "7bit", "8bit", "binary", "7-bit", "8-bit", "none"):
+        return data
+    if encoding in ("base64", "base-64", "b64"):
+        return headers.decode_base64(data)
+    if encoding in ("quoted-printable", "quotedprintable", "qp"):
+        return binascii.a2b_qp(data)
+    if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
+        return decode_uu(data)
+    problem("encoding_unknown", f"transfer encoding {encoding[:40]!r} is unknown; the bytes are as they came")
+    return data
+
+
+def decode_uu(data: bytes) -> bytes:
+    """The body of a `begin 644 name` ... `end` block; lines that are damaged are read as far as they go."""
+    out: list[bytes] = []
+    started = False
+    for line in data.replace(b"\r\n", b"\n").split(b"\n"):
+        if not started:
+            started = line.startswith(b"begin ")
+            continue
+        if line == b"end":
+            break
+        try:
+            out.append(binascii.a2b_uu(line))
+        except binascii.Error:
+            length = (((line[0] - 32) & 63) * 4 + 5) // 3 if line else 0
+            try:
+                out.append(binascii.a2b_uu(line[:length]))
+            except binascii.Error:
+                continue
+    return b"".join(out) if started else data
+
+
+_META: Final = re.compile(
+    rb"<meta[^>]{0,300}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE
+)
+
+
+def meta_charset(data: bytes) -> str | None:
+    """The charset an html text names itself, in its first 2 KB (as browsers look for it)."""
+    match = _META.search(data[:2_048])
+    return match.group(1).decode("ascii") if match else None

@@ -1,0 +1,116 @@
+"""Hostile RFC 5322 bytes -> header fields, text, html, attachments, within stated budgets.
+
+`OverBudgetError` carries what is safe to know of a mail that asks for too much; nothing else is raised,
+whatever the bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from normalizer import bodies, headers, markup
+from normalizer.message import Attachment, Hit
+from normalizer.structure import MAX_FIELD_BYTES, OverBudgetError, Tree, skip_preamble
+
+__all__ = ["Mail", "OverBudgetError", "parse", "scan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail, read. `fields` are (lower-case name, unfolded value with its encoded words still in place)."""
+
+    fields: tuple[tuple[str, str], ...] = ()
+    text: str = ""  # plain text: the text parts, or the html rendered when there is no text
+    marked_text: str = ""  # the same, with `markup.HISTORY` where the client's html says that older messages begin
+    html: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    problems: tuple[Hit, ...] = ()
+    content_type: str = "text/plain"
+    report_type: str = ""  # multipart/report: delivery-status, disposition-notification, feedback-report
+    report: tuple[tuple[str, str], ...] = ()  # the fields of its machine-readable part
+    reported: tuple[tuple[str, str], ...] = ()  # the header fields of the mail it is about
+
+    def get(self, name: str) -> str:
+        """The first field of that (lower-case) name, encoded words decoded; empty when there is none."""
+        for key, value in self.fields:
+            if key == name:
+                return headers.decode_words(value)
+        return ""
+
+    def raw(self, name: str) -> str:
+        """The first field of that name with its encoded words in place, as the address parser wants it."""
+        for key, value in self.fields:
+            if key == name:
+                return value
+        return ""
+
+    def raw_all(self, name: str) -> list[str]:
+        """Every field of that name, in order, encoded words in place."""
+        return [value for key, value in self.fields if key == name]
+
+    def all(self, name: str) -> list[str]:
+        """Every field of that name, in order, encoded words decoded."""
+        return [headers.decode_words(value) for key, value in self.fields if key == name]
+
+    @property
+    def subject(self) -> str:
+        """The decoded Subject, one line."""
+        return self.get("subject")
+
+    @property
+    def date(self) -> datetime | None:
+        """What the sender claims as time of writing."""
+        value = self.raw("date")
+        return headers.parse_date(value) if value else None
+
+
+def parse(data: bytes) -> Mail:
+    """Read a mail. Raises `OverBudgetError` and nothing else. Linear in the size of `data`."""
+    if b"\n" not in data and b"\r" in data:
+        data = data.replace(b"\r", b"\n")
+    try:
+        return _read(Tree(data))
+    except OverBudgetError as error:
+        if not error.fields:
+            error.fields = scan(data)
+        raise
+
+
+def scan(data: bytes) -> dict[str, str]:
+    """From, Subject, Message-ID, Date of a mail that must not be parsed: its first 64 KB, 1,000 octets a field."""
+    fields, _, _ = headers.split_block(data, skip_preamble(data), len(data), MAX_FIELD_BYTES)
+    found: dict[str, str] = {}
+    for name, value in fields:
+        if name in ("from", "subject", "message-id", "date") and name not in found:
+            found[name] = headers.unfold(value[:1_000])
+    return found
+
+
+def _read(tree: Tree) -> Mail:
+    root = tree.root
+    fields = tuple((name, headers.unfold(value, tree.hint)) for name, value in root.fields)
+    _check_duplicates(tree, fields)
+    found = bodies.collect(tree)
+    marked = found.text.replace("\x02", "") if not found.rendered else found.text
+    if not marked.strip() and found.html:
+        marked = markup.to_marked_text(found.html)
+    return Mail(
+        fields=fields,
+        text=markup.unmark(marked),
+        marked_text=marked,
+        html=found.html,
+        attachments=tuple(found.attachments),
+        problems=tuple(tree.problems.values()),
+        content_type=root.content_type,
+        report_type=root.parameters.get("report-type", "").lower() if root.content_type == "multipart/report" else "",
+        report=tuple(found.report),
+        reported=tuple(found.reported),
+    )
+
+
+def _check_duplicates(tree: Tree, fields: tuple[tuple[str, str], ...]) -> None:
+    for name in ("from", "subject", "message-id", "date", "to"):
+        count = sum(1 for key, _ in fields if key == name)
+        if count > 1:
+            tree.problem(f"duplicate_{name.replace('-', '_')}", f"{count} {name.title()} fields; the first is used")

@@ -1,0 +1,196 @@
+"""The words by which mail programs announce an older message, in the languages customers write in.
+
+Kept as data beside `quoting`, so that a language is a line. Every pattern is anchored at the line's start and has no
+nested repetition; lines are cut at 1,000 characters before they come here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# "wrote" at the end (most languages) or before the name (German "schrieb Anna:", Polish "napisał(a)").
+_WROTE: Final = (
+    "wrote", "writes", "said", "schrieb", "schreef", "schreven", "heeft geschreven", "het volgende geschreven",
+    "geschreven",
+    "a écrit", "ecrit", "écrit", "a ecrit", "escribió", "escribio", "ha scritto", "scrive", "scritto", "escreveu",
+    "skrev", "skrev følgende", "följande", "kirjoitti", "napisał", "napisała", "napisał(a)", "napisał/a", "pisze",
+    "napsal",
+    "napsala", "napsal(a)", "napísal", "napísala", "napísal(a)", "a scris", "scrie", "írta", "ezt írta", "yazdı",
+    "yazmış",
+    "şunu yazdı", "wrote:", "έγραψε", "έγραψες", "пишет", "писал", "писала", "писал(а)", "написал", "написала",
+    "написал(а)", "пише", "написав", "написала", "написав(ла)", "писав", "写道", "寫道", "寫道：", "写道：",
+    "のメッセージ",
+    "は書きました", "書きました", "wrote on", "님이 작성", "작성", "كتب", "كتبت", "כתב", "כתבה", "כתב/ה", "đã viết",
+    "menulis", "เขียน", "је написао", "је написала", "napisao", "napisala", "je napisao", "je napisala", "написа",
+    "rašė",
+    "kirjutas", "va escriure", "skrifaði", "idatzi du", "escribiu",
+)  # fmt: skip
+
+# How such a line begins: the preposition before the date. Lower case.
+_OPENERS: Final = (
+    "on", "at", "am", "le", "el", "il", "em", "op", "den", "w dniu", "dnia", "dne", "dňa", "în data de", "la data",
+    "pe",
+    "ke", "kl", "på", "em", "no dia", "a", "в", "у", "на", "στις", "vào", "pada", "ב", "ב-", "בתאריך", "في", "fra",
+    "from",
+    "vom", "von", "de", "da", "date", "datum", "van", "od", "от", "від",
+)  # fmt: skip
+
+_wrote = "|".join(sorted((re.escape(word) for word in set(_WROTE)), key=len, reverse=True))
+_openers = "|".join(sorted((re.escape(word) for word in set(_OPENERS)), key=len, reverse=True))
+
+MAY_ATTRIBUTE: Final = re.compile(
+    rf"(?:[>\-–—*_\s]{{0,8}})(?:(?:{_openers})[\s,:.]|\S*\d|[^\s]{{1,60}}@|[\"'<\[(]|[^\W\d_]+[.,]?\s)", re.IGNORECASE
+)
+_WROTE_ANYWHERE: Final = re.compile(rf"(?<!\w)(?:{_wrote})(?!\w)|写道|寫道|書きました|작성|のメッセージ", re.IGNORECASE)
+DIGIT: Final = re.compile(r"[\d@<]")
+# Gmail's old forms have neither verb nor colon: `2016-03-03 17:21 GMT+01:00 Anna`, `2013/7/20 Anna <anna@x>`.
+_OLD_GMAIL: Final = re.compile(
+    r"\d{4}[-/]\d{1,2}[-/]\d{1,2} (?:\d{1,2}:\d{2} GMT[+-]\d{1,2}:\d{2} .{1,120}|"
+    r".{1,120}<[^\s<>@]{1,64}@[^\s<>]{1,200}>:?)\Z"
+)
+_OPENS: Final = re.compile(rf"(?:{_openers})[\s,:.\d]", re.IGNORECASE)
+_DATE: Final = re.compile(
+    r"\d{1,4}[./\-年]\s?\d{1,2}|\d{1,2}[:.h]\d{2}|\b(?:19|20)\d\d\b|\d{1,2}\s?(?:月|日)|\d{1,2}\.? \w{3,12},? \d{2,4}"
+)
+_ADDRESS: Final = re.compile(r"[^\s<>@]{1,64}@[^\s<>@]{2,255}")
+_ENDS: Final = re.compile(r"[:：][\s>*_]{0,5}\Z")
+
+
+def _has_address(line: str) -> bool:
+    return "@" in line and _ADDRESS.search(line) is not None
+
+
+def starts_attribution(line: str) -> bool:
+    """Whether a line begins like `On 3 Feb 2025`."""
+    return _OPENS.match(line) is not None and _DATE.search(line) is not None
+
+
+def may_continue(line: str) -> bool:
+    """Whether an announcement that begins with this line may go on in the next one."""
+    if _OPENS.match(line):
+        return DIGIT.search(line) is not None
+    return _DATE.search(line) is not None or _has_address(line)
+
+
+def is_attribution(line: str) -> bool:
+    """`On Mon, 3 Feb 2025 at 10:12, Anna <anna@x> wrote:` and its likes: a date or an address, then "wrote", then "
+    "a colon."""
+    if _OLD_GMAIL.match(line):
+        return True
+    ends = _ENDS.search(line) is not None
+    if not ends and not line.rstrip().endswith(("写道", "寫道")):
+        return False
+    dated = _DATE.search(line) is not None
+    addressed = _has_address(line)
+    if not (dated or addressed):
+        return False
+    if _WROTE_ANYWHERE.search(line) is not None:
+        return ends and (dated or addressed)
+    # Clients without a verb: `2025-02-03 10:12 GMT+01:00 Anna <anna@x>:`, `Am 3.2.2025 um 10:12 Anna <anna@x>:`
+    return ends and dated and addressed and (_OPENS.match(line) is not None or line[:1].isdigit())
+
+
+_ORIGINAL: Final = (
+    "original message", "original-nachricht", "originalnachricht", "ursprüngliche nachricht", "ursprungliche nachricht",
+    "message d'origine", "message d’origine", "message original", "message initial", "mensaje original",
+    "mensagem original",
+    "messaggio originale", "messaggio inoltrato", "oorspronkelijk bericht", "oorspronkelijke bericht",
+    "originele bericht",
+    "ursprungligt meddelande", "originalmeddelande", "original meddelelse", "oprindelig meddelelse",
+    "opprinnelig melding",
+    "alkuperäinen viesti", "wiadomość oryginalna", "oryginalna wiadomość", "původní zpráva", "původní e-mail",
+    "pôvodná správa", "eredeti üzenet", "mesaj original", "mesajul original", "orijinal ileti", "özgün ileti",
+    "orijinal mesaj", "исходное сообщение", "оригинальное сообщение", "пересланное сообщение", "вихідне повідомлення",
+    "оригінальне повідомлення", "αρχικό μήνυμα", "原始邮件", "原邮件", "原始郵件", "原始訊息", "元のメッセージ",
+    "원본 메시지",
+    "원본 메일", "الرسالة الأصلية", "הודעה מקורית", "tin nhắn gốc", "ข้อความต้นฉบับ", "reply message",
+    "antwort nachricht",
+    "original appointment", "ursprünglicher termin", "izvorna poruka", "originalna poruka", "оригинално съобщение",
+)  # fmt: skip
+_FORWARDED: Final = (
+    "forwarded message", "begin forwarded message", "weitergeleitete nachricht",
+    "anfang der weitergeleiteten nachricht",
+    "message transféré", "message transfere", "début du message transféré", "début du message réexpédié",
+    "mensaje reenviado",
+    "inicio del mensaje reenviado", "mensagem encaminhada", "mensagem reencaminhada",
+    "início da mensagem reencaminhada",
+    "messaggio inoltrato", "inizio messaggio inoltrato", "doorgestuurd bericht", "begin doorgestuurd bericht",
+    "vidarebefordrat meddelande", "vidarebefordrat brev", "videresendt meddelelse", "videresendt melding",
+    "start på videresendt besked", "edelleenlähetetty viesti", "välitetty viesti", "wiadomość przekazana",
+    "przekazana wiadomość", "przeposlaná zpráva", "přeposlaná zpráva", "továbbított üzenet", "mesaj redirecționat",
+    "iletilen mesaj", "yönlendirilen ileti", "пересылаемое сообщение", "пересланное сообщение",
+    "начало переадресованного сообщения",
+    "переслане повідомлення", "προωθημένο μήνυμα", "转发邮件", "轉寄郵件", "转发的邮件", "転送されたメッセージ",
+    "전달된 메시지",
+    "رسالة معاد توجيهها", "הודעה שהועברה", "tin nhắn đã chuyển tiếp",
+)  # fmt: skip
+
+_marks = "|".join(re.escape(word) for word in sorted(set(_ORIGINAL + _FORWARDED), key=len, reverse=True))
+_forwards = "|".join(re.escape(word) for word in sorted(set(_FORWARDED), key=len, reverse=True))
+# `-----Original Message-----`, `---- Forwarded message ----`, `Begin forwarded message:`, a long rule of underscores.
+SEPARATOR: Final = re.compile(
+    rf"(?:[-_=*—–─>\s]{{2,40}})(?:{_marks})[\s:]{{0,3}}[-_=*—–─\s]{{0,60}}\Z|"
+    rf"(?:[-_=*—–─>\s]{{2,40}})(?:{_marks})\b.{{0,200}}[-_=*—–─]{{2,60}}\Z|"
+    rf"-{{2,10}}\s(?:{_openers})\s.{{5,300}}(?:{_wrote})\s?-{{2,10}}\Z|"  # Zoho
+    rf"(?:{_forwards}|original message|ursprüngliche nachricht|原始邮件|reply message)\s?[:：]\s*\Z|_{{20,}}\Z|"
+    rf"-{{40,}}\Z",
+    re.IGNORECASE,
+)
+FORWARD: Final = re.compile(rf"(?:[-_=*—–─>\s]{{0,40}})(?:{_forwards})", re.IGNORECASE)
+
+_HEADERS: Final[dict[str, str]] = {
+    "from": "from|von|de|da|van|från|fra|lähettäjä|od|odesílatel|feladó|kimden|gönderen|от|от кого|від|від кого|από|"
+    "expéditeur|"
+    "remitente|mittente|afzender|remetente|nadawca|发件人|發件人|寄件者|寄件人|差出人|送信者|보낸 사람|보낸사람|"
+    "من|מאת|từ|จาก|expeditor|de la",
+    "date": "sent|date|gesendet|datum|envoyé|envoyé le|date d'envoi|enviado|enviado el|enviada|enviada em|"
+    "enviado em|fecha|data|"
+    "inviato|verzonden|skickat|sendt|dato|lähetetty|päivämäärä|päiväys|wysłano|data|odesláno|poslané|dátum|elküldve|"
+    "küldve|"
+    "gönderme tarihi|gönderildi|tarih|отправлено|дата|надіслано|ημερομηνία|στάλθηκε|发送时间|發送時間|寄件日期|"
+    "日期|时间|時間|"
+    "送信日時|送信日|日付|日時|보낸 날짜|날짜|보낸날짜|التاريخ|תאריך|נשלח|đã gửi|ngày|วันที่|trimis|"
+    "data trimiterii|enviat",
+    "to": "to|an|à|a|para|destinataire|aan|till|til|vastaanottaja|do|komu|címzett|kime|alıcı|кому|προς|收件人|"
+    "收件者|宛先|"
+    "받는 사람|"
+    "받는사람|إلى|אל|đến|ถึง|către|pour|destinatario",
+    "subject": "subject|betreff|objet|asunto|oggetto|onderwerp|ämne|emne|aihe|temat|předmět|predmet|tárgy|konu|тема|"
+    "θέμα|主题|主題|"
+    "主旨|件名|제목|الموضوع|נושא|chủ đề|หัวเรื่อง|assunto|subiect",
+    "cc": "cc|kopie|copie à|copia|kopia|cópia|kopio|dw|kopie|másolat|bilgi|копия|копія|抄送|副本|참조|reply-to|"
+    "antwort an|"
+    "répondre à|"
+    "responder a|rispondi a|回复|importance|attachments|anlagen",
+}  # fmt: skip
+_ROLE_OF: Final = {word: role for role, words in reversed(_HEADERS.items()) for word in words.split("|")}
+_LABEL: Final = re.compile(r"[>*_\s]{0,6}([^\d:：*<>@]{1,26}?)\s{0,3}[*_]{0,2}\s?[:：][*_]{0,2}(?:\s|\Z|\S)")
+
+
+def header_role(line: str) -> str | None:
+    """from, date, to, subject or cc when the line looks like that header in any of the languages, else None."""
+    match = _LABEL.match(line)
+    return _ROLE_OF.get(match.group(1).strip().lower()) if match else None
+
+
+# The line a phone or a program adds itself.
+SENT_FROM: Final = re.compile(
+    r"[-_*\s(]{0,6}(?:sent (?:from|via|with|by)|get outlook for|von meinem .{1,40} gesendet|gesendet (?:von|mit|"
+    r"via)|diese nachricht wurde von mein|"
+    r"envoyé (?:de|depuis|à partir)|télécharge[zr] outlook|enviado (?:desde|do|a partir|de)|enviada do|"
+    r"obtener outlook|obter o outlook|"
+    r"inviato (?:da|dal)|scarica outlook|verzonden (?:vanaf|met|via)|verstuurd vanaf|outlook voor|skickat från|"
+    r"skickades från|hämta outlook|"
+    r"sendt fra|hent outlook|lähetetty|hanki outlook|wysłane? z|wysłano z|pobierz outlook|odesláno z|poslané z|küldve|"
+    r".{1,40}(?:['’]?(?:dan|den|tan|ten|mdan|mden|umdan|imden)) gönderildi|отправлено (?:с|из)|надіслано (?:з|із)|"
+    r"στάλθηκε από|trimis (?:de|din)|"
+    r"发自我的|從我的|从我的|傳送自|發自我的|.{1,30}から送信|나의 .{1,20}에서 보냄|내 .{1,20}에서 보냄|"
+    r".{1,20}에서 보냄|أرسل(?:ت)? من|נשלח מ|從我的|"
+    r"<<sent by |from my iphone|"
+    r"yahoo mail (?:on|auf|sur|para)|download outlook|được gửi từ|this message was sent from my)",
+    re.IGNORECASE,
+)  # fmt: skip
+# `--Anna` and `-- Anna`: the delimiter and the name on one line.
+DASHED_NAME: Final = re.compile(r"-\s?[A-ZÀ-Þ][\w.]{1,20}(?: [A-ZÀ-Þ][\w.]{0,20}){0,2}\Z")
+DELIMITED_NAME: Final = re.compile(r"--\s?[A-ZÀ-ÞА-Я][^\s-].{0,40}\Z")

@@ -1,0 +1,236 @@
+"""What the customer newly wrote, the older messages below it, and the signature.
+
+One pass over the lines, each looked at once and no more than three joined for an attribution that was wrapped. The
+sender's own markup speaks first: cited blocks arrive here as `> ` lines and client markers as a `markup.HISTORY` line.
+A text never becomes an empty reply: when all of it looks quoted, all of it is the reply.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from normalizer import markup, quote_words
+
+MAX_LINES: Final = 20_000  # beyond, lines are kept as they are
+_MAX_LINE: Final = 1_000  # characters of a line that are looked at
+
+
+class Parts(NamedTuple):
+    """The three parts of a text. `reply` is never empty when the text was not."""
+
+    reply: str
+    quoted: str = ""
+    signature: str = ""
+
+
+def split(text: str, html: str = "") -> Parts:
+    """Split a mail's text; with `html` (and no text of its own) the client's markup is used. Linear, never raises."""
+    marked = markup.to_marked_text(html) if html and not text.strip() else text
+    return split_marked(marked)
+
+
+def split_marked(text: str) -> Parts:
+    """Split text that may contain a `markup.HISTORY` line."""
+    lines = [line.rstrip() for line in text.split("\n")]
+    kinds = _classify(lines)
+    reply, quoted = _separate(lines, kinds)
+    reply, signature = _cut_signature(reply)
+    body = "\n".join(reply).strip()
+    if not body:
+        whole = text.replace(markup.HISTORY, "").strip()
+        unsigned = "\n".join(line for line in signature if line).strip()
+        if unsigned and not _is_delimiter(unsigned):
+            return Parts(unsigned, "\n".join(quoted).strip("\n"))
+        return Parts(whole)
+    return Parts(body, "\n".join(quoted).strip("\n"), "\n".join(signature).strip("\n"))
+
+
+# What a line is. Text is kept; the others are older messages or introduce them.
+_TEXT, _QUOTED, _INTRO, _REST = range(4)
+
+
+def _classify(lines: list[str]) -> list[int]:
+    kinds = [_TEXT] * len(lines)
+    fence = False
+    number = 0
+    total = min(len(lines), MAX_LINES)
+    while number < total:
+        line = lines[number][:_MAX_LINE]
+        bare = line.strip()
+        if not bare:
+            number += 1
+            continue
+        if bare.startswith("```"):
+            fence = not fence
+        elif bare[0] == ">":
+            kinds[number] = _QUOTED
+        elif markup.HISTORY in bare:
+            kinds[number] = _REST
+            return kinds
+        elif not fence and (length := _introduces(lines, number, bare, total)):
+            for offset in range(length):
+                kinds[number + offset] = _INTRO
+            if not _cites_follow(lines, number + length, total):
+                if _something_before(lines, kinds, number):
+                    kinds[number] = _REST
+                    return kinds
+                if _header_block(lines, number, bare, total) or _is_forward(bare):
+                    # Nothing above it: the older message is what the customer sends us, with who wrote it.
+                    return [_TEXT] * len(lines)
+            number += length
+            continue
+        number += 1
+    return kinds
+
+
+def _introduces(lines: list[str], number: int, bare: str, total: int) -> int:
+    """How many lines from `number` on introduce an older message: 0 when none do."""
+    # Cheap tests first: most lines are prose, and the patterns are long.
+    if (bare[0] in _RULES or bare[-1] in ":：") and quote_words.SEPARATOR.match(bare):
+        return 1
+    if quote_words.DIGIT.search(bare) and (length := _attribution(lines, number, bare, total)) > 0:
+        return length
+    if ":" in bare[:40] or "：" in bare[:40]:
+        return _header_block(lines, number, bare, total)
+    return 0
+
+
+_RULES: Final = frozenset("-_=*—–─>")
+
+
+def _attribution(lines: list[str], number: int, bare: str, total: int) -> int:
+    """`On ... Anna <a@b> wrote:` on one line or wrapped over up to four."""
+    if not quote_words.MAY_ATTRIBUTE.match(bare):
+        return 0
+    joined = ""
+    for offset in range(6):
+        if number + offset >= total:
+            break
+        piece = lines[number + offset][:_MAX_LINE].strip().lstrip("> ")
+        if not piece:
+            following = lines[number + offset + 1].strip() if number + offset + 1 < total else ""
+            if not following.startswith("<"):  # a client wraps `Name` and `<address>` with a blank line between
+                break
+            continue
+        if joined and quote_words.starts_attribution(piece):
+            break  # the announcement begins here; what was above it is the customer's sentence
+        joined = f"{joined} {piece}" if joined else piece
+        if len(joined) > 600:
+            break
+        if quote_words.is_attribution(joined):
+            return offset + 1
+        if offset == 0 and not quote_words.may_continue(joined):
+            break  # the date or the address stands on the first line, or this is a sentence like any other
+    return 0
+
+
+def _header_block(lines: list[str], number: int, bare: str, total: int) -> int:
+    """`From: ... Sent: ... To: ... Subject: ...` in any of the languages: From and others of them, in a run."""
+    first = quote_words.header_role(bare)
+    if first is None:
+        return 0
+    roles = {first}
+    blanks = 0
+    last = number
+    position = number + 1
+    while position < min(total, number + 14):
+        line = lines[position][:_MAX_LINE].strip()
+        if not line:
+            blanks += 1
+            if blanks > 4 or (blanks > 1 and len(roles) > 2):
+                break
+        elif (role := quote_words.header_role(line)) is not None:
+            roles.add(role)
+            last = position
+        elif blanks or len(line) > 300 or position - last > 2:
+            break
+        position += 1
+    strong = len(roles) >= 3 or ({"from", "date"} <= roles and len(roles) >= 2) or {"from", "to"} <= roles
+    return last - number + 1 if strong and "from" in roles else 0
+
+
+def _cites_follow(lines: list[str], number: int, total: int) -> bool:
+    """Whether the next line that says anything is a `>` line."""
+    for position in range(number, min(total, number + 4)):
+        bare = lines[position].strip()
+        if bare:
+            return bare[0] == ">"
+    return False
+
+
+def _something_before(lines: list[str], kinds: list[int], number: int) -> bool:
+    return any(kinds[index] == _TEXT and _says_something(lines[index]) for index in range(number))
+
+
+def _says_something(line: str) -> bool:
+    bare = line.strip()
+    return bool(bare) and not _is_delimiter(bare)
+
+
+# Rules and ornaments; U+1427 is what a mail tracker leaves behind.
+_ORNAMENTS: Final = frozenset("-_=*#~+\u2014\u2013\u2500\u1427 \t.>")
+
+
+def _is_delimiter(bare: str) -> bool:
+    return len(bare) <= 200 and all(char in _ORNAMENTS for char in bare)
+
+
+def _is_forward(bare: str) -> bool:
+    return quote_words.FORWARD.match(bare) is not None
+
+
+def _separate(lines: list[str], kinds: list[int]) -> tuple[list[str], list[str]]:
+    reply: list[str] = []
+    quoted: list[str] = []
+    for number, line in enumerate(lines):
+        kind = kinds[number]
+        if kind == _REST:
+            quoted.extend(line for line in lines[number:] if markup.HISTORY not in line)
+            break
+        if kind == _TEXT:
+            reply.append(line)
+        else:
+            if reply and reply[-1]:
+                reply.append("")
+            quoted.append(line)
+    while reply and not _says_something(reply[-1]):
+        tail = reply.pop()
+        if tail:
+            quoted.insert(0, tail)
+    return reply, quoted
+
+
+def _cut_signature(lines: list[str]) -> tuple[list[str], list[str]]:
+    """From the `-- ` line on, or the lines that phones and programs add; only near the end."""
+    end = len(lines)
+    for number in range(max(0, end - 40), end):
+        bare = lines[number].strip()
+        if bare and (bare in _SIGNATURE_RULES or quote_words.DELIMITED_NAME.match(bare)):
+            end = number
+            break
+    end = _cut_sent_from(lines, end)
+    if end > 1 and quote_words.DASHED_NAME.match(lines[end - 1].strip()) and not lines[end - 2].strip():
+        end -= 1
+    return lines[:end], lines[end:]
+
+
+_SIGNATURE_RULES: Final = frozenset({"--", "__", "\u2014", "\u2013\u2013", "\u2014\u2014", "- -", "---"})
+
+
+def _cut_sent_from(lines: list[str], end: int) -> int:
+    """Where the text ends when `Sent from my ...` lines, and at most three lines after each, are cut."""
+    start = end
+    below = 0
+    for number in range(end - 1, max(-1, end - 60), -1):
+        bare = lines[number].strip()
+        if not bare:
+            continue
+        if quote_words.SENT_FROM.match(bare):
+            start, below = number, 0
+        elif below >= 3 or start < end:
+            break
+        else:
+            below += 1
+    while start > 0 and not lines[start - 1].strip():
+        start -= 1
+    return start

@@ -1,0 +1,221 @@
+"""The MIME tree of a mail: where each part lies in the bytes and what its header says, within stated budgets.
+
+The tree is found in one pass over the lines that start with `--`, with a stack of the boundaries that are open (RFC
+2046 section 5.1): no recursion, no copy of a body before it is wanted, every budget checked where it would be exceeded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from normalizer import charset, encodings, headers
+from normalizer.message import Hit
+
+MAX_HEADER_BYTES: Final = 262_144  # one header block, the top one or a part's
+MAX_FIELDS: Final = 1_000
+MAX_FIELD_BYTES: Final = 65_536
+MAX_PARTS: Final = 1_000
+MAX_DEPTH: Final = 50
+MAX_WORDS: Final = 2_000  # encoded words in one header block
+MAX_PARAMETERS: Final = 200  # semicolons in one Content-* field
+MAX_BOUNDARY: Final = 250  # RFC 2046 says 70; longer ones are seen
+
+
+class OverBudgetError(Exception):
+    """A mail asks for more work than any real mail does. `name` is the budget; `fields` what is safe to know."""
+
+    def __init__(self, name: str, sentence: str, fields: dict[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.name = name
+        self.sentence = sentence
+        self.fields = fields or {}
+
+
+@dataclass(slots=True)
+class Part:
+    """A node of the MIME tree: where its body lies in the bytes, and what its header says."""
+
+    fields: headers.Fields
+    start: int
+    end: int
+    content_type: str = "text/plain"
+    parameters: dict[str, str] = field(default_factory=dict)
+    disposition: str = ""
+    filename: str = ""
+    encoding: str = ""
+    content_id: str = ""
+    children: list[Part] = field(default_factory=list)
+    closed: bool = False
+    default_type: str = "text/plain"
+
+    @property
+    def multipart(self) -> bool:
+        """Whether it is a container whose boundary is known."""
+        return self.content_type.startswith("multipart/") and bool(self.parameters.get("boundary"))
+
+
+def skip_preamble(data: bytes) -> int:
+    """Past a byte order mark, blank lines and an mbox `From ` line."""
+    start = 3 if data[:3] == b"\xef\xbb\xbf" else 0
+    match = _LEADING.match(data, start)
+    return match.end() if match else start
+
+
+_LEADING: Final = re.compile(rb"[\r\n]{0,64}(?:>?From [^\r\n:]{0,200}[^\r\n]{0,800}\r?\n)?")
+_DELIMITER: Final = re.compile(rb"--([^\r\n]{1,250}?)(--)?[ \t]*\r?(?:\n|\Z)")
+
+
+class Tree:
+    """The parts of one mail, and what was odd about them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.problems: dict[str, Hit] = {}
+        self.hint: str | None = None
+        self.count = 0
+        self.root = self.open_part(skip_preamble(data), len(data), "text/plain")
+        self.hint = self.root.parameters.get("charset")
+        if self.root.multipart:
+            self.grow(self.root)
+        elif self.root.content_type.startswith("multipart/"):
+            self.problem("mime_no_boundary", "a multipart without boundary was read as text")
+            self.root.content_type = "text/plain"
+
+    def problem(self, name: str, reason: str) -> None:
+        self.problems.setdefault(name, Hit(name=name, reason=reason))
+
+    def open_part(self, start: int, end: int, default_type: str) -> Part:
+        """The part whose header block begins at `start`."""
+        self.count += 1
+        if self.count > MAX_PARTS:
+            raise OverBudgetError("parts", f"more than {MAX_PARTS} parts")
+        fields, body, odd = headers.split_block(self.data, start, end, MAX_HEADER_BYTES + 1)
+        self.check_block(fields, start, body)
+        if odd:
+            self.problem("header_malformed", "a line in the header is no header field")
+        part = Part(fields, min(body, end), end, default_type=default_type)
+        self.describe(part)
+        return part
+
+    def check_block(self, fields: headers.Fields, start: int, body: int) -> None:
+        if body - start > MAX_HEADER_BYTES:
+            raise OverBudgetError("header_bytes", f"a header of more than {MAX_HEADER_BYTES} octets")
+        if len(fields) > MAX_FIELDS:
+            raise OverBudgetError("header_fields", f"more than {MAX_FIELDS} header fields")
+        if self.data.count(b"=?", start, body) > MAX_WORDS * 2:
+            raise OverBudgetError("encoded_words", f"more than {MAX_WORDS} encoded words in a header")
+        if body - start > MAX_FIELD_BYTES and any(len(value) >= MAX_FIELD_BYTES for _, value in fields):
+            raise OverBudgetError("field_bytes", f"a header field of more than {MAX_FIELD_BYTES} octets")
+
+    def describe(self, part: Part) -> None:
+        """Type, disposition, encoding, names: from the first of each field; more than one is ambiguous (A48)."""
+        seen: set[str] = set()
+        for name, value in part.fields:
+            if not name.startswith("content-"):
+                continue
+            if name in seen and name in ("content-type", "content-transfer-encoding", "content-disposition"):
+                self.problem("mime_ambiguous", f"a part has more than one {name.title()}; the first is used")
+                continue
+            seen.add(name)
+            if value.count(b";") > MAX_PARAMETERS:
+                raise OverBudgetError("parameters", f"more than {MAX_PARAMETERS} parameters in {name.title()}")
+            self.describe_field(part, name, value)
+        if "/" not in part.content_type:
+            part.content_type = {"text": "text/plain"}.get(part.content_type, part.default_type)
+
+    def describe_field(self, part: Part, name: str, value: bytes) -> None:
+        if name == "content-type":
+            part.content_type, part.parameters, repeated = headers.parameters(headers.unfold(value, self.hint))
+            part.filename = part.filename or part.parameters.get("name", "")
+            if repeated:
+                self.problem("mime_ambiguous", "a parameter of Content-Type is given twice; the first is used")
+        elif name == "content-disposition":
+            part.disposition, parameters, repeated = headers.parameters(headers.unfold(value, self.hint))
+            part.filename = parameters.get("filename") or part.filename
+            if repeated:
+                self.problem("mime_ambiguous", "a parameter of Content-Disposition is given twice; the first is used")
+        elif name == "content-transfer-encoding":
+            part.encoding = headers.drop_comments(headers.unfold(value)).strip(' ";').lower()
+        elif name == "content-id":
+            part.content_id = headers.unfold(value).strip("<> ")
+
+    def grow(self, root: Part) -> None:
+        """Find all parts below `root`: one pass over the delimiter lines, innermost open boundary first."""
+        stack: list[tuple[bytes, Part]] = [(self.boundary(root), root)]
+        leaf: Part | None = None  # the open part that is no container
+        for line_start, name, closing, after in self.delimiters(root.start):
+            level = self.level(stack, name, closing)
+            if level is None:
+                continue
+            boundary, container = stack[level]
+            closes = closing and name != boundary
+            content_end = self.before(line_start)
+            for _, inner in stack[level + 1 :]:
+                inner.end = content_end
+            if leaf is not None:
+                leaf.end = max(leaf.start, content_end)
+                leaf = None
+            if closes or (closing and name + b"--" != boundary):
+                container.closed, container.end = True, after
+                del stack[level:]
+                if not stack:
+                    return
+                continue
+            del stack[level + 1 :]
+            default = "message/rfc822" if container.content_type == "multipart/digest" else "text/plain"
+            part = self.open_part(after, len(self.data), default)
+            container.children.append(part)
+            if part.multipart:
+                stack.append((self.boundary(part), part))
+                if len(stack) > MAX_DEPTH:
+                    raise OverBudgetError("depth", f"parts nested more than {MAX_DEPTH} deep")
+            else:
+                leaf = part
+        self.problem("mime_unclosed", "a multipart ends without its closing boundary")
+
+    def boundary(self, part: Part) -> bytes:
+        return part.parameters["boundary"].rstrip().encode("utf-8", "replace")[:MAX_BOUNDARY]
+
+    def level(self, stack: list[tuple[bytes, Part]], name: bytes, closing: bool) -> int | None:
+        for level in range(len(stack) - 1, -1, -1):
+            boundary = stack[level][0]
+            if name == boundary or (closing and name + b"--" == boundary):
+                return level
+        return None
+
+    def before(self, line_start: int) -> int:
+        """The line end before a delimiter belongs to it."""
+        if self.data[line_start - 2 : line_start] == b"\r\n":
+            return line_start - 2
+        return line_start - 1 if line_start else 0
+
+    def delimiters(self, start: int) -> Iterator[tuple[int, bytes, bool, int]]:
+        """Lines that may be delimiters: (where, boundary, is closing, where the next line begins)."""
+        data = self.data
+        position = start if data[start : start + 2] == b"--" else data.find(b"\n--", start) + 1
+        while position > 0 or (position == 0 and data[:2] == b"--"):
+            match = _DELIMITER.match(data, position)
+            after = position + 2
+            if match is not None:
+                after = match.end()
+                yield position, match.group(1), match.group(2) is not None, after
+            position = data.find(b"\n--", max(after - 1, 0)) + 1
+
+    def content(self, part: Part) -> bytes:
+        """The part's bytes, transfer encoding undone."""
+        return encodings.undo_encoding(self.data[part.start : part.end], part.encoding, self.problem)
+
+    def text_of(self, part: Part, data: bytes) -> str:
+        """Its characters, line ends as `\\n`."""
+        label = part.parameters.get("charset")
+        if label is None and part.content_type == "text/html":
+            label = encodings.meta_charset(data)
+        text, damaged = charset.decode(data, label)
+        if damaged:
+            self.problem("charset_damaged", f"text declared as {(label or 'nothing')[:40]} was not readable as that")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        return text.replace("\x00", "")
