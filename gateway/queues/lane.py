@@ -38,6 +38,7 @@ class Lane:
         self._channel = channel
         self._on_arrival = on_arrival
         self._open: dict[int, None] = {}  # tags not settled, in order of delivery: an ordered set
+        self._consumer: str | None = None
         self.lost = False
 
     @property
@@ -50,6 +51,23 @@ class Lane:
         self.lost = True
         self.buffer.clear()
         self._open.clear()
+
+    async def open(self, queue: str, prefetch: int) -> None:
+        """Start to consume."""
+        await self._channel.basic_qos(prefetch_count=prefetch)
+        confirmed = await self._channel.basic_consume(queue, self.receive)
+        self._consumer = confirmed.consumer_tag
+
+    async def stop(self) -> None:
+        """Stop consuming, and make sure that the acks sent so far count.
+
+        The broker passes acks on to a quorum queue 32 at a time and forgets the rest when their channel closes. The
+        answer to a cancel comes from the queue itself, so the first acks are through; when the next request has
+        been answered too, the channel has seen that and has sent the rest.
+        """
+        if self._consumer is not None and not self.lost:
+            await self._channel.basic_cancel(self._consumer)
+            await self._channel.basic_qos(prefetch_count=1)
 
     async def receive(self, message: DeliveredMessage) -> None:
         """Callback of the AMQP consumer."""

@@ -34,6 +34,7 @@ from gateway.queues.topology import (
 )
 
 _PERSISTENT: Final = 2  # delivery_mode; the default is transient
+_STOP_SECONDS: Final = 2.0
 _WINDOW: Final = 512  # publishes in flight on one connection; what is beyond waits its turn
 
 T = TypeVar("T")
@@ -93,6 +94,7 @@ class RabbitQueue:
         for task in self._held:
             task.cancel()
         await asyncio.gather(*self._held, return_exceptions=True)
+        await asyncio.gather(*map(self._stop_lane, self._lanes))
         await asyncio.gather(self._publish_link.close(), self._consume_link.close())
 
     # --- publishing ----------------------------------------------------------------------------------------------
@@ -228,14 +230,17 @@ class RabbitQueue:
         for name in self._channels:
             channel = cast(Channel, await connection.channel(publisher_confirms=False))
             channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
-            await channel.basic_qos(prefetch_count=self._prefetch)
             lane = Lane(channel, self._arrived.set)
             self._lanes.append(lane)
-            await channel.basic_consume(queue_name(name), lane.receive)
+            await lane.open(queue_name(name), self._prefetch)
             opened.append(channel)
         self._dead_channel = cast(Channel, await connection.channel(publisher_confirms=False))
         self._dead_lane = Lane(self._dead_channel, lambda: None)
         return (*opened, self._dead_channel)
+
+    async def _stop_lane(self, lane: Lane) -> None:
+        with contextlib.suppress(QueueUnavailableError):
+            await self._within(_STOP_SECONDS, lane.stop(), "end a consumer")
 
     def _on_consumer_cancelled(self, _: Basic.Cancel) -> None:
         self._consume_link.break_off("the broker ended a consumer: was its queue deleted?")
