@@ -7,13 +7,17 @@ headers a byte at a time. Bodies have their deadline in `limits.read_body`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.web.keys import LIMITS
 from gateway.web.limits import Limits, client_key, is_loopback
+
+log: Final = logging.getLogger(__name__)
 
 HEADER_DEADLINE: Final = 10.0  # seconds from the first byte of a request to the end of its headers
 IDLE: Final = 75.0  # seconds between requests; longer than the 60 s after which common proxies close on their side
@@ -43,6 +47,24 @@ class PatientHandler(web.RequestHandler):
         """The peer has gone."""
         self._stop_timer()
         super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is not HTTP: one line of log, no traceback, and nothing of it repeated in the answer."""
+        if status >= 500 or not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        log.info("unreadable request from %s: %s", request.remote, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is under way already")
+        sentence = "This is not a well-formed HTTP request."
+        answer = web.Response(status=status, text=sentence, headers={"Server": "Frontdesk"})
+        answer.force_close()
+        return answer
 
     def _is_waiting(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
