@@ -24,8 +24,8 @@ SECOND_TOKEN = "second-token-second-token-second"
 SHARED_SECRET = "whsk_shared_secret"
 KEY = "webhooks_sharedkey_01"
 CALL = Call(HOOKS)
-WITHHELD = ("anonymous", "Anonymous", "unknown", "Restricted", "unavailable", "", "+266696687", "+86282452253")
-WITHHELD += ("+7378742833", "+2562533", "+8656696")
+WITHHELD = ["anonymous", "Anonymous", "unknown", "Restricted", "unavailable", "", "+266696687", "+86282452253"]
+WITHHELD += ["+7378742833", "+2562533", "+8656696"]
 
 
 def phone(**options: Any) -> Phone:
@@ -525,3 +525,28 @@ def test_any_facts_fold_alike_in_any_order(some: list[dict[str, Any]], random: A
     shuffled = some + some[:2]
     random.shuffle(shuffled)
     assert fold(some) == fold(shuffled)
+
+
+WORDS = """ParentCallSid CallDuration SequenceNumber Timestamp CallbackSource RecordingSid RecordingUrl RecordingStatus
+    RecordingDuration RecordingStartTime RecordingSource ErrorCode TranscriptionSid TranscriptionText
+    TranscriptionStatus DialCallSid DialCallStatus DialCallDuration StirVerstat CallerName FromCity"""
+NAMES = [*CALL.parameters(), *WORDS.split()]
+STATES = ["completed", "inbound", "outbound-dial", "no-answer", "absent", "TN-Validation-Failed", "+4930901820", "-1"]
+ODD = ["9" * 40, "١٢", "\x00", "Sat, 01 Aug 2026 10:00:33 +0000", "Sat, 01 Aug 99999 10:00:33 +0000"]
+VALUES = st.text(max_size=10) | st.sampled_from([*STATES, *ODD, CALL.sid, CALL.recording_sid])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=12), st.sampled_from(sorted(Phone.tails)))
+def test_any_form_of_a_call_is_a_draft_or_a_refusal(said: dict[str, str], tail: str) -> None:
+    post = CALL.post(tail, {"CallSid": CALL.sid, "AccountSid": ACCOUNT} | said)
+    try:
+        [draft] = receive(phone(), raw(post))
+    except Refused as refusal:
+        assert refusal.status == 400
+        return
+    assert UpdateDraft.model_validate_json(draft.model_dump_json()) == draft
+    assert isinstance(draft, UpdateDraft)
+    assert fold([draft.facts]).subject
+    request = inbound("POST", post.url, post.headers, post.body)
+    assert phone().acknowledge(request, []).status in (200, 204)

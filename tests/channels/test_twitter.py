@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
@@ -50,7 +50,7 @@ def legacy_post(number: int, text: str, author: str = BOB, **more: Any) -> dict[
     return base | {"created_at": "Sat Aug 01 09:59:50 +0000 2026", "lang": "en"} | more
 
 
-REPLIED = {"referenced_tweets": [{"type": "replied_to", "id": "77"}], "conversation_id": ROOT}
+REPLIED: dict[str, Any] = {"referenced_tweets": [{"type": "replied_to", "id": "77"}], "conversation_id": ROOT}
 
 
 class TestTwitter(ChannelTable):
@@ -333,7 +333,7 @@ def test_our_post_that_mentions_another_of_our_inboxes_is_an_echo_there_and_a_me
 
 
 def test_quotes_can_be_left_out_unless_they_mention_us() -> None:
-    quote = {"referenced_tweets": [{"type": "quoted", "id": "88"}]}
+    quote: dict[str, Any] = {"referenced_tweets": [{"type": "quoted", "id": "88"}]}
     [plain] = receive(twitter(quotes="ignore"), hook(activity("post.quote.create", post(1, "Broken", **quote))))
     [summoning] = receive(twitter(quotes="ignore"), hook(activity("post.mention.create", post(1, **quote))))
     assert not isinstance(plain, MessageDraft)
@@ -446,7 +446,7 @@ async def test_the_first_poll_of_a_long_history_is_no_gap(x: FakeX, http: aiohtt
     assert draft.problems == ()
 
 
-FAULTS = {
+FAULTS: dict[str, tuple[dict[str, Any], type[Exception], float | None]] = {
     "throttled": ({"status": 429, "headers": {"x-rate-limit-reset": "99999999999"}}, TemporaryError, 900.0),
     "throttled in the past": ({"status": 429, "headers": {"x-rate-limit-reset": "1"}}, TemporaryError, 1.0),
     "throttled without a number": ({"status": 429, "headers": {"x-rate-limit-reset": "soon"}}, TemporaryError, None),
@@ -523,3 +523,48 @@ def test_options_are_checked_and_never_shown() -> None:
     with pytest.raises(ValidationError) as error:
         twitter(user_id="@AcmeHelp", consumer_secret=SecretStr("hush"))
     assert "hush" not in str(error.value)
+
+
+# --- hostile bodies ---------------------------------------------------------------------------------------------
+
+WORDS = """data event_type event_uuid filter user_id payload includes users media tweets id id_str text author_id name
+    conversation_id created_at edit_history_tweet_ids entities mentions urls username referenced_tweets type note_tweet
+    attachments media_keys media_key url direct_message_events message_create message_data target recipient_id sender_id
+    attachment created_timestamp for_user_id tweet_create_events user screen_name retweeted_status extended_tweet
+    full_text user_event favorite_events meta lang dm_conversation_id expanded_url in_reply_to_status_id"""
+NAMES = WORDS.split()
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats()
+    | st.sampled_from(
+        ["1", US, BOB, "post.mention.create", "post.quote.create", "dm.received", "chat.received", "quoted"]
+    )
+    | st.sampled_from(["2026-08-01T09:59:50Z", "9" * 25, "9" * 30, "@AcmeHelp hi", "\x00", "\ud800", "http://[", "١"])
+)
+JSON = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6)
+)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6),
+    st.sampled_from(["whole", "activity", "post", "dm", "legacy"]),
+)
+def test_any_json_is_drafts_or_a_refusal(value: dict[str, Any], where: str) -> None:
+    body: dict[str, Any] = {
+        "whole": value,
+        "activity": {"data": {"event_type": "post.mention.create", "payload": {"id": "1", "author_id": "2"} | value}},
+        "post": {"data": [{"id": "1", "author_id": "2"} | value]},
+        "dm": {"data": {"event_type": "dm.received", "payload": {"direct_message_events": [{"id": "1"} | value]}}},
+        "legacy": {"for_user_id": US, "tweet_create_events": [{"id": 1, "user": {"id": 2}} | value]},
+    }[where]
+    try:
+        drafts = receive(twitter(), hook(json.dumps(body).encode()))
+    except Refused as refusal:
+        assert refusal.status == 400
+        return
+    for draft in drafts:
+        assert type(draft).model_validate_json(draft.model_dump_json()) == draft
