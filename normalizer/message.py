@@ -9,8 +9,9 @@ The JSON form is the queue contract, version 1; its schema is generated into `de
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, overload
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -41,16 +42,25 @@ def clean_text(value: Any) -> Any:
 
 
 def clean_json(value: Any) -> Any:
-    """The same for every string inside a JSON-like value, keys included."""
+    """The same for every string inside a JSON-like value, keys included; NaN and infinities become None."""
     if isinstance(value, dict):
         return {clean_text(str(key)): clean_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [clean_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return clean_text(value)
 
 
 Text = Annotated[str, BeforeValidator(clean_text)]
 Facts = Annotated[dict[str, Any], BeforeValidator(clean_json)]
+
+
+LONGEST_ADDRESS: Final = 320  # RFC 3696 erratum 1690 allows 254, RFC 5321 parts add up to 320; more is nobody's address
+
+
+def _identity(kind: str, value: str | None) -> str | None:
+    return f"{kind}:{value}" if value and len(value) <= LONGEST_ADDRESS else None
 
 
 class Wire(BaseModel):
@@ -60,7 +70,7 @@ class Wire(BaseModel):
 
 
 class Author(Wire):
-    """Who wrote. `value` is canonical (`normalizer.addresses`); None is nobody in particular, such as a withheld number."""
+    """Who wrote. `value` is canonical (`normalizer.addresses`); None is nobody, such as a withheld number."""
 
     kind: IdentityKind
     value: Text | None = None
@@ -71,7 +81,7 @@ class Author(Wire):
     @property
     def identity(self) -> str | None:
         """`kind:value`, the name under which this author is known; None when the author is nobody."""
-        return f"{self.kind}:{self.value}" if self.value else None
+        return _identity(self.kind, self.value)
 
 
 class Recipient(Wire):
@@ -83,9 +93,9 @@ class Recipient(Wire):
     display_name: Text = ""
 
     @property
-    def identity(self) -> str:
+    def identity(self) -> str | None:
         """`kind:value`, as for an author."""
-        return f"{self.kind}:{self.value}"
+        return _identity(self.kind, self.value)
 
 
 class Stored(Wire):
@@ -203,36 +213,32 @@ class Tally(Wire):
     gateway: str
     accepted: int  # deliveries acknowledged to a sender
     settled: int  # every sequence number up to this one was acknowledged or given up
-    given_up: tuple[int, ...] = ()  # numbers whose sender heard a temporary refusal and keeps the message
+    given_up: tuple[tuple[int, int], ...] = ()  # ranges of numbers whose sender heard a temporary refusal
     ended: bool = False
     started_at: AwareDatetime
     updated_at: AwareDatetime
 
 
-def stamp(
-    draft: Draft,
-    *,
-    receipt_id: UUID,
-    gateway: str,
-    sequence: int,
-    channel: str,
-    inbox: str,
-    join: Join,
-    received_at: datetime,
-) -> Message | Update:
+class EnvelopeFields(TypedDict):
+    """What the door adds to a draft."""
+
+    receipt_id: UUID
+    gateway: str
+    sequence: int
+    channel: str
+    inbox: str
+    join: Join
+    received_at: datetime
+
+
+@overload
+def stamp(draft: MessageDraft, **envelope: Unpack[EnvelopeFields]) -> Message: ...
+@overload
+def stamp(draft: UpdateDraft, **envelope: Unpack[EnvelopeFields]) -> Update: ...
+def stamp(draft: Draft, **envelope: Unpack[EnvelopeFields]) -> Message | Update:
     """The wire form of a draft. The draft's fields are already validated and are not validated twice."""
-    model = Message if isinstance(draft, MessageDraft) else Update
-    return model.model_construct(
-        schema_version=SCHEMA_VERSION,
-        receipt_id=receipt_id,
-        gateway=gateway,
-        sequence=sequence,
-        channel=channel,
-        inbox=inbox,
-        join=join,
-        received_at=received_at,
-        **draft.__dict__,
-    )
+    model: type[Message | Update] = Message if isinstance(draft, MessageDraft) else Update
+    return model.model_construct(schema_version=SCHEMA_VERSION, **envelope, **draft.__dict__)
 
 
 def wire_type(message: Message | Update) -> str:

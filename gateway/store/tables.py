@@ -1,6 +1,7 @@
 """The schema, once, for SQLite and PostgreSQL (SQLAlchemy Core). Migrations in `migrations/` are checked against it.
 
-Times are UTC. Ids that people see (tickets, comments, customers, attachments) are integers, as Zendesk's clients expect.
+Times are UTC. Ids that people see are integers, as Zendesk's clients expect; they are handed out under the ledger lock
+(`record.py`), so a batch knows its ids before it writes and every insert is one statement for all rows.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ metadata = MetaData(
 
 
 class Instant(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite keeps no zone, so it is put back on the way out; a naive value is a bug and is refused."""
+    """A moment in UTC. SQLite keeps no zone, so it is put back on the way out; a naive value is refused."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -63,7 +64,7 @@ Document = JSON().with_variant(JSONB(), "postgresql")
 
 
 def _id() -> Column[int]:
-    return Column("id", Id, primary_key=True, autoincrement=True)
+    return Column("id", Id, primary_key=True, autoincrement=False)
 
 
 def _ref(name: str, target: str, *, nullable: bool = False, index: bool = False) -> Column[Any]:
@@ -166,7 +167,6 @@ comments = Table(
     Column("received_at", Instant, nullable=False),
     Column("created_at", Instant, nullable=False),
     Index(None, "ticket_id", "id"),
-    Index(None, "channel", "external_id"),
 )
 
 attachments = Table(

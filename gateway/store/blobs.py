@@ -1,0 +1,93 @@
+"""Large bodies by the SHA-256 of their content, in a directory that several processes may share.
+
+A blob is written to a temporary name, fsynced, renamed, and its folder fsynced: once `put` returns it survives a power
+cut, and a reader never sees half of one. Names are hashes, so nothing a stranger wrote ever becomes a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+_NAME: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class BlobsUnavailableError(Exception):
+    """The bytes cannot be made durable now (disk full, read-only, gone)."""
+
+
+class Blobs:
+    """A content-addressed directory, fanned out by the first two hex digits."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="blobs")
+
+    async def put(self, data: bytes) -> str:
+        """Keep the bytes and return their SHA-256 in hex. Raises `BlobsUnavailableError`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._write, data)
+
+    async def get(self, name: str) -> bytes:
+        """The bytes of a blob. Raises KeyError when there is none of that name."""
+        if not _NAME.fullmatch(name):
+            raise KeyError(name)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self.path(name).read_bytes)
+        except FileNotFoundError:
+            raise KeyError(name) from None
+
+    def path(self, name: str) -> Path:
+        """Where a blob lies."""
+        return self.root / name[:2] / name
+
+    async def check(self) -> str:
+        """Write, read and remove a small blob; one sentence for `frontdesk check`. Raises `BlobsUnavailableError`."""
+        name = await self.put(b"frontdesk check " + secrets.token_bytes(8))
+        self.path(name).unlink(missing_ok=True)
+        return f"blobs writable at {self.root}"
+
+    def close(self) -> None:
+        """Let running writes finish."""
+        self._threads.shutdown()
+
+    def _write(self, data: bytes) -> str:
+        name = hashlib.sha256(data).hexdigest()
+        target = self.path(name)
+        try:
+            if target.exists():
+                _sync_folder(target.parent)  # whoever wrote it may not have come that far yet
+                return name
+            self._make_folder(target.parent)
+            temporary = target.with_name(f"{name}.{secrets.token_hex(6)}.part")
+            try:
+                with temporary.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.rename(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise BlobsUnavailableError(f"cannot write below {self.root}: {error.strerror}") from error
+        return name
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename or a new name in this folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,230 @@
+"""One way to run a function over a connection, on SQLite and on PostgreSQL.
+
+Everything that touches the database is a plain function `fn(connection, ...)`. SQLite runs it in a thread (one writer,
+because SQLite has one anyway; a few readers), PostgreSQL through asyncpg with SQLAlchemy's greenlet bridge. So a batch
+costs one thread hop instead of one a statement, and there is one code base to get right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# SQLSTATE classes that say "not now" rather than "never": connection, rollback, resources, operator, system, and
+# 25P03/25006 (a standby or a closed idle transaction).
+_TRANSIENT_CLASSES: Final = ("08", "40", "53", "55", "57", "58")
+_STATEMENT_TIMEOUT_MS: Final = 30_000
+_LEDGER_LOCK: Final = 0x46726F6E74  # "Front": the advisory lock that makes recording one hand's work
+
+
+class StoreUnavailableError(Exception):
+    """The database cannot be reached or will not answer now. Temporary by definition."""
+
+
+class Store(Protocol):
+    """Runs functions over a connection, each call in a transaction of its own."""
+
+    async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that only reads."""
+
+    async def write(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that may write: committed when it returns, rolled back when it raises."""
+
+    async def ping(self) -> str:
+        """One sentence about the database reached. Raises `StoreUnavailableError`."""
+
+    async def close(self) -> None:
+        """Give every connection back."""
+
+
+def open_store(url: str, *, pool_size: int = 5) -> Store:
+    """The store behind `sqlite:///path` or `postgresql://...`. Raises ValueError for anything else. Connects lazily."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError(
+            "store_url is not a database URL; give sqlite:///path or postgresql://user:pass@host/db"
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        return SqliteStore(parsed)
+    if parsed.get_backend_name() == "postgresql":
+        return PostgresStore(parsed, pool_size=pool_size)
+    raise ValueError(f"store_url names {parsed.get_backend_name()}; Frontdesk knows sqlite and postgresql")
+
+
+def lock_ledger(conn: Connection) -> None:
+    """Let one transaction at a time decide which ticket things belong to, until it commits.
+
+    Planning reads what concurrent batches are about to write; serialising the short set-based section is simpler and
+    safer than locking every key of every batch, and leaves parsing, the expensive part, parallel. SQLite's writer
+    lock (BEGIN IMMEDIATE) does the same by itself.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LEDGER_LOCK})
+
+
+def is_transient(error: BaseException) -> bool:
+    """Would the same statement work later? (Connection lost, serialisation failure, disk full, shutting down.)"""
+    if isinstance(error, StoreUnavailableError | OSError | asyncio.TimeoutError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, SQLAlchemyError) and "QueuePool limit" in str(error)
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    if state:
+        return str(state).startswith(_TRANSIENT_CLASSES)
+    return error.connection_invalidated or isinstance(error, OperationalError)
+
+
+class SqliteStore:
+    """A SQLite file: WAL, synchronous=FULL, one writer thread. An in-memory database is refused: it cannot survive."""
+
+    def __init__(self, url: URL) -> None:
+        if not url.database or url.database == ":memory:":
+            raise ValueError(
+                "store_url names an SQLite database in memory; give a file, such as sqlite:///frontdesk.db"
+            )
+        self.path = Path(url.database)
+        self.engine: Engine = create_engine(url, poolclass=NullPool)
+        event.listen(self.engine, "connect", _configure_sqlite)
+        event.listen(self.engine, "begin", _begin_immediate)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
+        self._connection: Connection | None = None
+
+    async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Store.read`."""
+
+        def run() -> T:
+            with self._opened() as conn:
+                return fn(conn, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    async def write(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Store.write`."""
+
+        def run() -> T:
+            conn = self._writing()
+            try:
+                with conn.begin():
+                    return fn(conn, *args, **kwargs)
+            except DBAPIError:
+                self._forget()  # after a full disk SQLite may leave a transaction open; a fresh connection does not
+                raise
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, run)
+
+    async def ping(self) -> str:
+        """See `Store.ping`."""
+        try:
+            version = await self.read(lambda conn: conn.scalar(text("SELECT sqlite_version()")))
+        except SQLAlchemyError as error:
+            raise StoreUnavailableError(f"cannot open {self.path}: {_first_line(error)}") from error
+        return f"SQLite {version} at {self.path}"
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._forget)
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self.engine.dispose()
+
+    def _opened(self) -> Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.engine.connect().execution_options(frontdesk_read=True)
+
+    def _writing(self) -> Connection:
+        if self._connection is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = self.engine.connect()
+        return self._connection
+
+    def _forget(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    """Durable and concurrent: see SQLite's documentation on WAL and PRAGMA synchronous."""
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(conn: Connection) -> None:
+    """A deferred transaction that turns from reading to writing fails at once, busy_timeout or not."""
+    reading = conn.get_execution_options().get("frontdesk_read")
+    conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+class PostgresStore:
+    """PostgreSQL through asyncpg, with deadlines on everything (asyncpg has none of its own)."""
+
+    def __init__(self, url: URL, *, pool_size: int = 5) -> None:
+        self.host = f"{url.host or 'localhost'}:{url.port or 5432}/{url.database}"
+        self.engine: AsyncEngine = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            connect_args={
+                "timeout": 10,
+                "command_timeout": _STATEMENT_TIMEOUT_MS / 1000 + 5,
+                "server_settings": {
+                    "application_name": "frontdesk",
+                    "statement_timeout": str(_STATEMENT_TIMEOUT_MS),
+                    "idle_in_transaction_session_timeout": "60000",
+                    "timezone": "UTC",
+                },
+            },
+        )
+
+    async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Store.read`."""
+        async with self.engine.connect() as conn:
+            return await conn.run_sync(fn, *args, **kwargs)
+
+    async def write(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Store.write`. A deadlock or serialisation failure is tried again: nothing of it was kept."""
+        for attempt in range(5):
+            try:
+                async with self.engine.begin() as conn:
+                    return await conn.run_sync(fn, *args, **kwargs)
+            except DBAPIError as error:
+                state = str(getattr(error.orig, "sqlstate", ""))
+                if not state.startswith("40") or attempt == 4:
+                    raise
+                await asyncio.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  jitter, not a secret
+        raise AssertionError("unreachable")
+
+    async def ping(self) -> str:
+        """See `Store.ping`."""
+        try:
+            version = await self.read(lambda conn: conn.scalar(text("SHOW server_version")))
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise StoreUnavailableError(f"cannot reach PostgreSQL at {self.host}: {_first_line(error)}") from error
+        return f"PostgreSQL {str(version).split()[0]} at {self.host}"
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self.engine.dispose()
+
+
+def _first_line(error: BaseException) -> str:
+    origin = getattr(error, "orig", None) or error
+    return (str(origin).splitlines() or [type(origin).__name__])[0][:200]

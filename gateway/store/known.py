@@ -1,0 +1,185 @@
+"""What the database knows about a batch before it is planned: a handful of set-based reads under the ledger lock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, and_, or_, select
+
+from gateway.store import tables as t
+from gateway.worker import evidence
+from gateway.worker.evidence import Group, World
+from gateway.worker.matching import ACROSS_CHANNELS_WINDOW, evidence_of, participants_of
+from gateway.worker.plan import Item, Known, Seen
+from normalizer.message import Message, Update
+
+_KEYS = t.thread_keys.c
+_CHUNK = 400  # values in one IN list; SQLite's compiled plans and PostgreSQL's planner both like them short
+
+
+def load_known(conn: Connection, items: Sequence[Item]) -> Known:
+    """Everything `make_plan` needs to know about the batch."""
+    lookup = SqlLookup(conn)
+    world = World(lookup)
+    _load_evidence(conn, world, lookup, [item for item in items if isinstance(item, Message) and not item.suspend])
+    abouts = sorted({item.about for item in items if isinstance(item, Update) and item.kind != "ignored"})
+    _load_conversations(conn, world, lookup, abouts)
+    return Known(
+        world=world,
+        recorded=_load_receipts(conn, [item.receipt_id for item in items]),
+        seen=_load_seen(conn, [item.delivery_key for item in items]),
+        facts=_load_facts(conn, abouts),
+        told=_load_told(conn, abouts),
+    )
+
+
+def _load_receipts(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Any]:
+    columns = t.receipts.c
+    return {
+        row.receipt_id: row.outcome
+        for part in _chunks(sorted(set(ids)))
+        for row in conn.execute(
+            select(columns.receipt_id, columns.outcome).where(columns.receipt_id.in_(part), columns.outcome != "dead")
+        )
+    }
+
+
+def _load_seen(conn: Connection, keys: Collection[str]) -> dict[str, Seen]:
+    columns, receipts = t.delivery_keys.c, t.receipts.c
+    statement = select(columns.key, columns.receipt_id, columns.inbox, receipts.ticket_id, receipts.comment_id)
+    joined = statement.join_from(t.delivery_keys, t.receipts, receipts.receipt_id == columns.receipt_id, isouter=True)
+    return {
+        row.key: Seen(row.receipt_id, row.inbox, row.ticket_id, row.comment_id)
+        for part in _chunks(sorted(set(keys)))
+        for row in conn.execute(joined.where(columns.key.in_(part)))
+    }
+
+
+def _load_evidence(conn: Connection, world: World, lookup: SqlLookup, messages: Sequence[Message]) -> None:
+    """Rows that may concern any message of the batch.
+
+    Messages and conversations by key; answers and siblings only by people who take part, because a newsletter has
+    thousands of strangers citing one id; repeated words only within the longest window.
+    """
+    keys: set[str] = set()
+    said: set[str] = set()
+    people: set[str] = set()
+    for message in messages:
+        for row in evidence_of(message):
+            (said if row.role == "content" else keys).add(row.key)
+        people |= participants_of(message)
+    rows: list[evidence.Row] = []
+    for part in _chunks(sorted(keys)):
+        by_key = and_(_KEYS.key.in_(part), or_(_KEYS.role.in_(("own", "conversation")), _KEYS.author.in_(people)))
+        rows += lookup.rows(by_key)
+    if said:
+        times = [message.received_at for message in messages]
+        near = _KEYS.at.between(min(times) - ACROSS_CHANNELS_WINDOW, max(times) + ACROSS_CHANNELS_WINDOW)
+        for part in _chunks(sorted(said)):
+            rows += lookup.rows(and_(_KEYS.key.in_(part), _KEYS.role == "content", near))
+    world.load(rows, lookup.groups({row.ticket for row in rows}))
+
+
+def _load_conversations(conn: Connection, world: World, lookup: SqlLookup, abouts: Sequence[str]) -> None:
+    rows = [
+        row for part in _chunks(abouts) for row in lookup.rows(and_(_KEYS.key.in_(part), _KEYS.role == "conversation"))
+    ]
+    world.load(rows, lookup.groups({row.ticket for row in rows}))
+
+
+def _load_facts(conn: Connection, abouts: Sequence[str]) -> dict[str, list[Update]]:
+    facts: dict[str, list[Update]] = {}
+    for part in _chunks(abouts):
+        for row in conn.execute(select(t.update_facts).where(t.update_facts.c.about.in_(part))):
+            facts.setdefault(row.about, []).append(_as_update(row))
+    return facts
+
+
+def _as_update(row: Row[Any]) -> Update:
+    return Update(
+        receipt_id=row.receipt_id,
+        gateway="",
+        sequence=0,
+        channel=row.channel,
+        inbox=row.inbox,
+        kind=row.kind,
+        about=row.about,
+        opens=row.opens,
+        facts=row.facts,
+        author=row.author,
+        attachments=row.attachments,
+        delivery_key="",
+        received_at=row.received_at,
+    )
+
+
+def _load_told(conn: Connection, abouts: Sequence[str]) -> dict[str, int]:
+    return {
+        row.about: row.comment_id
+        for part in _chunks(abouts)
+        for row in conn.execute(select(t.folded).where(t.folded.c.about.in_(part)))
+    }
+
+
+class SqlLookup:
+    """`evidence.Lookup` over the database."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def rows(self, condition: Any) -> list[evidence.Row]:
+        """Evidence that meets a condition."""
+        statement = select(_KEYS.key, _KEYS.role, _KEYS.author, _KEYS.ticket_id, _KEYS.at, _KEYS.channel)
+        return [evidence.Row(*row) for row in self._conn.execute(statement.where(condition))]
+
+    def admitted(self, tickets: Collection[int], identities: Collection[str]) -> list[evidence.Row]:
+        """See `evidence.Lookup.admitted`."""
+        mine, other = t.thread_keys.alias("mine"), t.thread_keys.alias("other")
+        names = ("key", "role", "author", "ticket_id", "at", "channel")
+        columns = [table.c[name] for table in (mine, other) for name in names]
+        statement = select(*columns).join_from(mine, other, mine.c.key == other.c.key)
+        pairs = statement.where(
+            mine.c.ticket_id.in_(tickets),
+            mine.c.role.in_(("own", "ref")),
+            other.c.role == "ref",
+            other.c.author.in_(identities),
+            other.c.ticket_id.not_in(tickets),
+        )
+        return [evidence.Row(*half) for row in self._conn.execute(pairs) for half in (row[:6], row[6:])]
+
+    def held(self, tickets: Collection[int], keys: Collection[str]) -> list[evidence.Row]:
+        """See `evidence.Lookup.held`."""
+        return [
+            row
+            for part in _chunks(list(keys))
+            for row in self.rows(and_(_KEYS.key.in_(part), _KEYS.ticket_id.in_(tickets)))
+        ]
+
+    def citing(self, keys: Collection[str], identities: Collection[str]) -> list[evidence.Row]:
+        """See `evidence.Lookup.citing`."""
+        return [
+            row
+            for part in _chunks(list(keys))
+            for row in self.rows(and_(_KEYS.key.in_(part), _KEYS.role == "ref", _KEYS.author.in_(identities)))
+        ]
+
+    def groups(self, tickets: Collection[int]) -> Iterable[Group]:
+        """See `evidence.Lookup.groups`."""
+        columns, people = t.tickets.c, t.participants.c
+        found: dict[int, Group] = {}
+        for part in _chunks(sorted(tickets)):
+            for row in self._conn.execute(
+                select(columns.id, columns.created_at, columns.status).where(columns.id.in_(part))
+            ):
+                group = Group(row.id, set(), row.created_at, row.status == "closed", known={row.id})
+                found[row.id] = group
+            takes_part = select(people.ticket_id, people.identity).where(people.ticket_id.in_(part))
+            for ticket, identity in self._conn.execute(takes_part):
+                found[ticket].participants.add(identity)
+        return found.values()
+
+
+def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

@@ -1,0 +1,103 @@
+"""Logs with ids, and metrics. Nothing a customer wrote and no secret is ever a log field or a label."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic_core import to_json
+
+REGISTRY = CollectorRegistry()
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+_accepted = Counter("frontdesk_accepted_total", "arrivals made durable", ["channel"], registry=REGISTRY)
+_refusals = Counter("frontdesk_refused_total", "arrivals refused", ["channel", "how"], registry=REGISTRY)
+_unstored = Counter("frontdesk_not_durable_total", "temporary refusals, by what failed", ["what"], registry=REGISTRY)
+_accepting = Histogram(
+    "frontdesk_accept_seconds", "from arrival to durable", ["channel"], registry=REGISTRY, buckets=_SECONDS
+)
+_outcomes = Counter("frontdesk_outcomes_total", "recorded outcomes", ["channel", "outcome"], registry=REGISTRY)
+_visible = Histogram(
+    "frontdesk_visible_seconds", "from arrival to recorded", ["channel"], registry=REGISTRY, buckets=_SECONDS
+)
+_waiting = Gauge("frontdesk_queue_waiting", "accepted and not yet recorded", ["channel"], registry=REGISTRY)
+_dead = Gauge("frontdesk_queue_dead", "dead letters still in the queue", registry=REGISTRY)
+_spooled = Gauge("frontdesk_spooled", "messages in the local spool", registry=REGISTRY)
+_polls = Gauge("frontdesk_poll_failing", "1 while an inbox cannot be polled", ["inbox"], registry=REGISTRY)
+
+
+@contextlib.contextmanager
+def accepting(channel: str) -> Iterator[None]:
+    """Time one accept and count how it ended."""
+    try:
+        with _accepting.labels(channel).time():
+            yield
+    except Exception as error:
+        _refusals.labels(channel, type(error).__name__).inc()
+        raise
+    _accepted.labels(channel).inc()
+
+
+def refused_temporarily(what: str) -> None:
+    """Something could not be made durable: `queue` or `blobs`."""
+    _unstored.labels(what).inc()
+
+
+def recorded(channel: str, outcome: str, seconds: float) -> None:
+    """One delivery reached its outcome, `seconds` after it arrived."""
+    _outcomes.labels(channel, outcome).inc()
+    _visible.labels(channel).observe(max(0.0, seconds))
+
+
+def waiting(ready: Mapping[str, int], dead: int, spooled: int) -> None:
+    """What lies in the queues now."""
+    for channel, count in ready.items():
+        _waiting.labels(channel).set(count)
+    _dead.set(dead)
+    _spooled.set(spooled)
+
+
+def polling(inbox: str, *, failing: bool) -> None:
+    """Whether an inbox can be polled."""
+    _polls.labels(inbox).set(1 if failing else 0)
+
+
+def render_metrics() -> bytes:
+    """The metrics in Prometheus' text format."""
+    return generate_latest(REGISTRY)
+
+
+def configure_logging(level: str, form: str) -> None:
+    """One line an event on stderr: JSON, or readable on a terminal. Repeats replace the earlier configuration."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    last: Any = structlog.processors.JSONRenderer(serializer=_serialise) if as_json else structlog.dev.ConsoleRenderer()
+    if not as_json:
+        shared.remove(structlog.processors.format_exc_info)  # the console renderer draws its own
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("aiohttp.access", "aio_pika", "aiormq", "mail.log", "alembic", "tweepy"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+def _serialise(value: Any, **_options: Any) -> str:
+    return to_json(value, fallback=str).decode()

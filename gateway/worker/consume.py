@@ -1,0 +1,223 @@
+"""From the queue to the store: batches, and what may be acknowledged when.
+
+Three kinds of failure, three answers. The store is away: hold the batch, unacknowledged and unreleased, and try again
+with backoff, so an outage burns nobody's delivery count. One message cannot be recorded: it goes to the dead letters,
+whole and with its reason, and costs only itself. This process dies: nothing was acknowledged, so it all comes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic_core import from_json
+
+from gateway import telemetry
+from gateway.ids import uuid7
+from gateway.queues.base import Delivered, Queue, QueueUnavailableError
+from gateway.store.engine import Store, is_transient
+from gateway.store.ledger import record_dead, record_tallies
+from gateway.store.record import Recorded, record
+from normalizer.message import Message, Tally, Update, parse_wire
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 30.0
+_DEAD_SECONDS: Final = 2.0
+_TRIES_ALONE: Final = 3  # a message that fails by itself for no known reason may have met a passing one
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A delivery and what its body says."""
+
+    delivery: Delivered
+    item: Message | Update
+
+
+class Worker:
+    """Consumes, records, acknowledges. Any number of them may run at once, in any number of processes."""
+
+    def __init__(self, queue: Queue, store: Store, *, batch_size: int = 100, linger: float = 0.01) -> None:
+        self._queue = queue
+        self._store = store
+        self._batch_size = batch_size
+        self._linger = linger
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish the batch in hand."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._collect_dead(stop))
+            for _ in range(2):  # one batch is read while another is committed
+                tasks.create_task(self._consume(stop))
+
+    async def _consume(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            batch = await self._next(stop)
+            if batch and await self._handle(batch, stop):
+                await self._queue.ack(batch)
+
+    async def _next(self, stop: asyncio.Event) -> list[Delivered]:
+        """The next batch, or an empty one when it is time to stop."""
+        consuming = asyncio.ensure_future(self._queue.consume(self._batch_size, linger=self._linger))
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if consuming.done():
+                return consuming.result()
+            return []
+        except QueueUnavailableError as error:
+            _log.warning("the queue is away: %s", error)
+            await _pause(_FIRST_PAUSE, stop)
+            return []
+        finally:
+            stopping.cancel()
+            if not consuming.done():
+                consuming.cancel()
+
+    async def _handle(self, batch: Sequence[Delivered], stop: asyncio.Event) -> bool:
+        """Record a batch, whatever it takes; False only when told to stop first."""
+        tallies: list[Tally] = []
+        read: list[_Read] = []
+        dead: list[tuple[Delivered, str]] = []
+        for delivery in batch:
+            try:
+                item = parse_wire(delivery.type, delivery.body)
+            except ValueError as error:
+                dead.append((delivery, f"not a message of the queue contract: {_short(error)}"))
+                continue
+            if isinstance(item, Tally):
+                tallies.append(item)
+            else:
+                read.append(_Read(delivery, item))
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                read = await self._record(read, dead)
+                await self._bury(dead)
+                await self._note(tallies)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                _log.warning("the store is away, holding %d messages: %s", len(batch), _short(error))
+                if await _pause(pause, stop):
+                    return False
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                return True
+
+    async def _record(self, read: list[_Read], dead: list[tuple[Delivered, str]]) -> list[_Read]:
+        """Record what was read; what cannot be recorded by itself moves to `dead`. Returns what is left: nothing."""
+        if not read:
+            return []
+        try:
+            self._report(await self._store.write(record, [entry.item for entry in read], datetime.now(UTC)), read)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            _log.warning("a batch of %d failed, recording one by one: %s", len(read), _short(error))
+            while read:
+                if reason := await self._record_alone(read[0]):
+                    dead.append((read[0].delivery, reason))
+                read.pop(0)
+        return []
+
+    async def _record_alone(self, entry: _Read) -> str:
+        """Record one message; the reason when it cannot be."""
+        reason = ""
+        for _ in range(_TRIES_ALONE):
+            try:
+                self._report(await self._store.write(record, [entry.item], datetime.now(UTC)), [entry])
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                reason = f"cannot be recorded: {_short(error)}"
+                _log.exception("message cannot be recorded", extra={"receipt_id": entry.delivery.receipt_id})
+            else:
+                return ""
+        return reason
+
+    async def _bury(self, dead: list[tuple[Delivered, str]]) -> None:
+        if dead:
+            rows = [_dead_row(delivery, reason) for delivery, reason in dead]
+            await self._store.write(record_dead, rows, datetime.now(UTC))
+            for delivery, reason in dead:
+                _log.error("dead letter", extra={"receipt_id": delivery.receipt_id, "reason": reason})
+            dead.clear()
+
+    async def _note(self, tallies: list[Tally]) -> None:
+        if tallies:
+            await self._store.write(record_tallies, tallies)
+            tallies.clear()
+
+    async def _collect_dead(self, stop: asyncio.Event) -> None:
+        """Bring what the queue itself gave up on (delivered too often) where people can see it."""
+        while not await _pause(_DEAD_SECONDS, stop):
+            try:
+                letters = await self._queue.consume_dead(self._batch_size)
+                await self._bury([(letter, letter.reason or "delivered too often") for letter in letters])
+                await self._queue.ack(letters)
+            except Exception as error:
+                if not (isinstance(error, QueueUnavailableError) or is_transient(error)):
+                    raise
+                _log.warning("dead letters stay in the queue for now: %s", _short(error))
+
+    @staticmethod
+    def _report(results: Sequence[Recorded], read: Sequence[_Read]) -> None:
+        now = datetime.now(UTC)
+        arrived = {entry.item.receipt_id: entry.item.received_at for entry in read}
+        for result in results:
+            seconds = (now - arrived[result.receipt_id]).total_seconds()
+            telemetry.recorded(result.channel, result.outcome, seconds)
+            _log.info(
+                "recorded",
+                extra={"receipt_id": str(result.receipt_id), "outcome": result.outcome, "ticket": result.ticket_id},
+            )
+
+
+def _dead_row(delivery: Delivered, reason: str) -> dict[str, Any]:
+    """As much of the envelope as the body gives away; a body that is not ours still gets a receipt."""
+    try:
+        envelope = from_json(delivery.body)
+        gateway, sequence = str(envelope["gateway"])[:64], int(envelope["sequence"])
+        received_at = datetime.fromisoformat(envelope["received_at"])
+    except (ValueError, TypeError, KeyError, OverflowError):
+        gateway, sequence, received_at = "", 0, datetime.now(UTC)
+    try:
+        receipt_id = UUID(delivery.receipt_id)
+    except ValueError:
+        receipt_id = uuid7()
+    return {
+        "receipt_id": receipt_id,
+        "gateway": gateway,
+        "sequence": sequence,
+        "channel": delivery.channel[:16],
+        "inbox": delivery.inbox,
+        "type": delivery.type,
+        "body": delivery.body,
+        "reason": reason,
+        "attempts": delivery.attempts,
+        "received_at": received_at if received_at.tzinfo else datetime.now(UTC),
+    }
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> bool:
+    """Wait with jitter; True when it is time to stop."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds * random.uniform(0.8, 1.2))  # noqa: S311  jitter, not a secret
+    except TimeoutError:
+        return False
+    return True
+
+
+def _short(error: BaseException) -> str:
+    """The first line of an error, without the values SQLAlchemy would print (they are customers' words)."""
+    origin = getattr(error, "orig", None) or error
+    return f"{type(origin).__name__}: {(str(origin).splitlines() or [''])[0]}"[:300]

@@ -1,0 +1,216 @@
+"""Which ticket does a message belong to? (DESIGN 7, evidence 1 to 3, and the repeat of DESIGN 6.)
+
+The answer must not depend on the order of arrival, so it is not a search for "the best ticket" but the least fixpoint
+of rules that only ever become more true as tickets grow:
+
+- *conversation*: two messages of the same provider conversation belong together.
+- *repeat*: the same person said the same words within a window.
+- *answer*: message M cites an id that is a message of ticket T, and M's author takes part in T.
+- *sibling*: M and N cite the same id, seen or not, and have the same author, or each takes part in the other's ticket.
+
+"Takes part" means: was From, To or Cc of some message of the ticket. It is directional on purpose: a stranger who cites
+a victim's message and puts the victim in Cc does not thereby become part of the victim's ticket.
+
+Each rule, once true, stays true after any merge, so applying them in any order, in any batches, ends in the same
+partition. Placing a message therefore means: open a ticket of its own, then merge whatever its arrival makes true, and
+whatever those merges make true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from gateway.worker.evidence import Group, Role, Row, World
+from normalizer.fingerprint import digest
+from normalizer.message import Message, ThreadKey
+
+SAME_CHANNEL_WINDOW = timedelta(minutes=10)
+ACROSS_CHANNELS_WINDOW = timedelta(hours=24)
+_LONGEST_KEY = 200  # characters; a longer one is kept by its digest (databases limit what they index)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A ticket the evidence pointed at and the rules refused, for people to see."""
+
+    ticket: int
+    rule: str
+    evidence: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Placement:
+    """Where a message went and why. `ticket` may be planned (negative); resolve it with `World.find` at the end."""
+
+    ticket: int
+    rule: str = "none"
+    evidence: str = ""
+    repeat: bool = False
+    id_reused: bool = False
+    follows_up: int | None = None
+    rows: list[Row] = field(default_factory=list)  # the evidence this message brings
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def place(world: World, message: Message) -> Placement:
+    """Put a message on a ticket, merging tickets its arrival shows to be one. Changes the world, nothing else."""
+    rows = evidence_of(message)
+    group = world.open(participants_of(message), message.received_at)
+    placement = Placement(group.ticket)
+    placement.id_reused = any(True for row in rows if row.role == "own" for _ in world.rows(row.key, "own"))
+    if message.author.trust == "failed":
+        _keep_apart(world, rows, placement)
+        return placement
+    placement.rows = [row._replace(ticket=group.ticket) for row in rows]
+    world.add(group, placement.rows)
+    for rule, key, other in _implied(world, message, placement):
+        _join(world, placement, rule, key, other)
+    return placement
+
+
+def evidence_of(message: Message) -> list[Row]:
+    """The evidence rows of a message, not yet on any ticket (ticket 0).
+
+    In an inbox that anyone may join, header evidence is treated like a provider's conversation, as JWZ threading does.
+    """
+    author = message.author.identity or ""
+
+    def row(key: str, role: Role) -> Row:
+        return Row(key, role, author, 0, message.received_at, message.channel)
+
+    rows = [row(_scoped(key, message), _role(key, message)) for key in message.thread_keys if key.strength == "strong"]
+    if message.content_key and author:
+        rows.append(row(f"said:{message.content_key}", "content"))
+    return list(dict.fromkeys(rows))
+
+
+def participants_of(message: Message) -> set[str]:
+    """Identities that take part through this message: From, To and Cc, without the addresses that are ours."""
+    ours = {recipient.value for recipient in message.recipients if recipient.role == "envelope"}
+    people = [item.identity for item in message.recipients if item.role != "envelope" and item.value not in ours]
+    return {identity for identity in (message.author.identity, *people) if identity}
+
+
+def _scoped(key: ThreadKey, message: Message) -> str:
+    value = key.value if len(key.value) <= _LONGEST_KEY else f"digest:{digest((key.value,))}"
+    return f"list:{value}" if key.kind != "conversation" and message.join == "anyone" else value
+
+
+def _role(key: ThreadKey, message: Message) -> Role:
+    if key.kind == "conversation" or message.join == "anyone":
+        return "conversation"
+    return "own" if key.kind == "message_id" else "ref"
+
+
+def _implied(world: World, message: Message, placement: Placement) -> Iterator[tuple[str, str, int]]:
+    """(rule, evidence, ticket) of everything this message's arrival joins directly; fills in what is refused."""
+    kinds = {_scoped(key, message): key.kind for key in reversed(message.thread_keys)}
+    for row in placement.rows:
+        rule = kinds.get(row.key, "repeat")
+        if row.role == "conversation":
+            yield from ((rule, row.key, other.ticket) for other in world.rows(row.key, "conversation"))
+        elif row.role == "content":
+            yield from (
+                ("repeat", row.key, other.ticket)
+                for other in world.rows(row.key, "content")
+                if _within_window(row, other)
+            )
+        elif row.role == "own":
+            yield from (
+                ("same_id", row.key, other.ticket) for other in world.rows(row.key, "own") if other.author == row.author
+            )
+            yield from _answers_to(world, row, placement)
+        else:
+            yield from _answered(world, row, rule, placement)
+            yield from _siblings(world, row, placement)
+
+
+def _answered(world: World, row: Row, rule: str, placement: Placement) -> Iterator[tuple[str, str, int]]:
+    """Tickets that hold the cited message, if our author takes part in them."""
+    for other in world.rows(row.key, "own"):
+        target = world.group(other.ticket)
+        if row.author in target.participants:
+            yield rule, row.key, target.ticket
+        elif target.ticket != world.find(placement.ticket):
+            reason = f"{_person(row.author)} has not taken part in it"
+            placement.rejected.append(Rejected(target.ticket, rule, row.key, reason))
+
+
+def _answers_to(world: World, row: Row, placement: Placement) -> Iterator[tuple[str, str, int]]:
+    """Tickets of answers that came before this message."""
+    for other in world.rows(row.key, "ref"):
+        if other.author in world.group(placement.ticket).participants:
+            yield "answered_by", row.key, other.ticket
+
+
+def _siblings(world: World, row: Row, placement: Placement) -> Iterator[tuple[str, str, int]]:
+    """Tickets of other messages that cite the same id."""
+    for other in world.rows(row.key, "ref"):
+        mine, theirs = world.group(placement.ticket), world.group(other.ticket)
+        if _are_siblings(row, mine, other, theirs):
+            yield "sibling", row.key, other.ticket
+
+
+def _are_siblings(row: Row, mine: Group, other: Row, theirs: Group) -> bool:
+    if not row.author or not other.author:
+        return False
+    if row.author == other.author:
+        return True
+    return row.author in theirs.participants and other.author in mine.participants
+
+
+def _within_window(row: Row, other: Row) -> bool:
+    """The content key holds the author, so equal rows are the same person saying the same words."""
+    window = SAME_CHANNEL_WINDOW if row.channel == other.channel else ACROSS_CHANNELS_WINDOW
+    return abs(row.at - other.at) <= window
+
+
+def _join(world: World, placement: Placement, rule: str, key: str, other: int) -> None:
+    """Merge the message's ticket with another, and then everything that this makes true."""
+    mine, theirs = world.group(placement.ticket), world.group(other)
+    if mine.ticket == theirs.ticket:
+        return
+    if theirs.closed or mine.closed:
+        placement.follows_up = theirs.ticket if theirs.closed else placement.follows_up
+        return
+    if placement.rule == "none":
+        placement.rule, placement.evidence = rule, key
+    placement.repeat = placement.repeat or rule == "repeat"
+    _merge(world, mine, theirs)
+
+
+def _merge(world: World, one: Group, other: Group) -> None:
+    pending = [(one, other)]
+    while pending:
+        left, right = (world.group(group.ticket) for group in pending.pop())
+        if left.ticket == right.ticket or left.closed or right.closed:
+            continue
+        newcomers = left.participants ^ right.participants
+        group = world.merge(left, right)
+        for mine, row in world.admitted(group, newcomers):
+            target = world.group(row.ticket)
+            if target.ticket != group.ticket and _admits(group, mine, target, row):
+                pending.append((group, target))
+
+
+def _admits(group: Group, mine: Row, target: Group, row: Row) -> bool:
+    """May the ticket of `row`, which cites what `mine` is or cites, join now that the group has grown?"""
+    if mine.role == "own":
+        return row.author in group.participants
+    return _are_siblings(mine, group, row, target)
+
+
+def _keep_apart(world: World, rows: Sequence[Row], placement: Placement) -> None:
+    """Mail that fails authentication joins and attracts nobody; people see where it claims to belong."""
+    for row in rows:
+        if row.role == "ref":
+            for other in world.rows(row.key, "own"):
+                reason = "the sender's address failed authentication"
+                placement.rejected.append(Rejected(world.find(other.ticket), "references", row.key, reason))
+
+
+def _person(identity: str) -> str:
+    return identity.partition(":")[2] or "an unknown author"

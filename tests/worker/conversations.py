@@ -1,0 +1,149 @@
+"""Generated conversations, and an independent statement of which messages belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from gateway.ids import uuid7
+from normalizer.fingerprint import content_key, delivery_key
+from normalizer.message import Author, Join, Message, MessageDraft, Recipient, ThreadKey, Trust, stamp
+
+START = datetime(2026, 8, 1, 10, 0, tzinfo=UTC)
+PEOPLE = ("alice", "bob", "carol", "mallory")
+
+
+def mail(
+    own: str,
+    author: str,
+    *,
+    refs: Sequence[str] = (),
+    to: Sequence[str] = (),
+    cc: Sequence[str] = (),
+    text: str | None = None,
+    minute: float = 0,
+    join: Join = "participants",
+    trust: Trust = "unverified",
+    inbox: str = "support",
+    channel: str = "email",
+    receipt_id: UUID | None = None,
+    delivery: str | None = None,
+) -> Message:
+    """A mail to support@desk.test, as the adapter would hand it in."""
+    words = text if text is not None else f"the words of {own}"
+    keys = [ThreadKey(kind="message_id", value=f"mid:{own}")] if own else []
+    keys += [
+        ThreadKey(kind="in_reply_to" if n == 0 else "references", value=f"mid:{ref}") for n, ref in enumerate(refs)
+    ]
+    desk = "support@desk.test"
+    people = [Recipient(role="to", kind="email", value=desk), Recipient(role="envelope", kind="email", value=desk)]
+    people += [Recipient(role="to", kind="email", value=f"{name}@example.test") for name in to]
+    people += [Recipient(role="cc", kind="email", value=f"{name}@example.test") for name in cc]
+    who = Author(kind="email", value=f"{author}@example.test", display_name=author.title(), trust=trust)
+    said = content_key(who.identity or "", words)
+    draft = MessageDraft(
+        external_id=own,
+        author=who,
+        recipients=tuple(people),
+        subject=f"about {own}",
+        text=words,
+        delivery_key=delivery or delivery_key(channel, own, said),
+        content_key=said,
+        thread_keys=tuple(keys),
+    )
+    return stamp(
+        draft,
+        receipt_id=receipt_id or uuid7(),
+        gateway="test",
+        sequence=1,
+        channel=channel,
+        inbox=inbox,
+        join=join,
+        received_at=START + timedelta(minutes=minute),
+    )
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Message]:
+    """Up to a dozen mails of four people who cite, copy in, repeat and impersonate each other."""
+    ids = [f"m{number}@x" for number in range(draw(st.integers(2, 10)))]
+    unseen = ["u1@x", "u2@x"]
+    join: Join = draw(st.sampled_from(["participants", "participants", "anyone"]))
+    messages = []
+    for number, own in enumerate(ids):
+        others = [other for other in ids + unseen if other != own]
+        messages.append(
+            mail(
+                own if draw(st.integers(0, 9)) else "",
+                draw(st.sampled_from(PEOPLE)),
+                refs=draw(st.lists(st.sampled_from(others), max_size=3, unique=True)),
+                to=draw(st.lists(st.sampled_from(PEOPLE), max_size=1)),
+                cc=draw(st.lists(st.sampled_from(PEOPLE), max_size=2, unique=True)),
+                text=draw(st.sampled_from([None, None, None, "the same words"])),
+                minute=number * draw(st.sampled_from([0, 3, 9])),
+                join=join,
+                trust=draw(st.sampled_from(["unverified", "verified", "unverified", "failed"])),
+                delivery=f"delivery-{number}",
+            )
+        )
+    return messages
+
+
+def expected_partition(messages: Sequence[Message]) -> set[frozenset[UUID]]:
+    """The rules of DESIGN 6 and 7 applied to the whole set at once, by brute force, until nothing changes."""
+    groups = [[message] for message in messages]
+    changed = True
+    while changed:
+        changed = False
+        for one in groups:
+            for other in groups:
+                if one is not other and _belong_together(one, other):
+                    one.extend(other)
+                    groups.remove(other)
+                    changed = True
+                    break
+            if changed:
+                break
+    return {frozenset(message.receipt_id for message in group) for group in groups}
+
+
+def _people(group: Iterable[Message]) -> set[str]:
+    found = set()
+    for message in group:
+        found |= {item.value for item in message.recipients if item.role != "envelope"} - {"support@desk.test"}
+        found.add(message.author.value or "")
+    return found
+
+
+def _ids(message: Message, *, own: bool) -> set[str]:
+    return {key.value for key in message.thread_keys if (key.kind == "message_id") == own}
+
+
+def _belong_together(one: Sequence[Message], other: Sequence[Message]) -> bool:
+    return any(_linked(m, one, n, other) or _linked(n, other, m, one) for m in one for n in other)
+
+
+def _linked(m: Message, mine: Sequence[Message], n: Message, theirs: Sequence[Message]) -> bool:
+    if "failed" in (m.author.trust, n.author.trust):
+        return False
+    if (
+        m.author.value == n.author.value
+        and m.text == n.text
+        and abs(m.received_at - n.received_at) <= timedelta(minutes=10)
+    ):
+        return True
+    if m.join == "anyone":
+        return bool((_ids(m, own=True) | _ids(m, own=False)) & (_ids(n, own=True) | _ids(n, own=False)))
+    answers = _ids(m, own=False) & _ids(n, own=True) and m.author.value in _people(theirs)
+    same_author = m.author.value == n.author.value and (
+        _ids(m, own=False) & _ids(n, own=False) or _ids(m, own=True) & _ids(n, own=True)
+    )
+    mutual = (
+        _ids(m, own=False) & _ids(n, own=False)
+        and m.author.value in _people(theirs)
+        and n.author.value in _people(mine)
+    )
+    return bool(answers or same_author or mutual)

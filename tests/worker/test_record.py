@@ -1,0 +1,245 @@
+"""The transaction, on both databases: every delivery one outcome, the same tickets in any order, any batches."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, create_engine, event, func, select
+from sqlalchemy.pool import StaticPool
+
+from gateway.store import tables as t
+from gateway.store.ledger import record_dead
+from gateway.store.record import Recorded, record
+from gateway.worker.plan import Item
+from normalizer.message import Message, Original, UpdateDraft, stamp
+from tests.worker.conversations import START, conversations, expected_partition, mail
+
+NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def conn() -> Iterable[Connection]:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys=ON"))
+    t.metadata.create_all(engine)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def run(conn: Connection, *batches: Sequence[Item]) -> dict[UUID, Recorded]:
+    return {result.receipt_id: result for batch in batches for result in record(conn, batch, NOW)}
+
+
+def partition(conn: Connection) -> set[frozenset[UUID]]:
+    groups: dict[int, set[UUID]] = defaultdict(set)
+    for ticket, receipt in conn.execute(select(t.comments.c.ticket_id, t.comments.c.receipt_id)):
+        groups[ticket].add(receipt)
+    return {frozenset(group) for group in groups.values()}
+
+
+def clear(conn: Connection) -> None:
+    for table in reversed(t.metadata.sorted_tables):
+        conn.execute(table.delete())
+
+
+def update_of(call: str, event_name: str, *, opens: bool = False, **facts: object) -> Item:
+    from gateway.ids import uuid7
+
+    draft = UpdateDraft(
+        kind="call",
+        about=f"call:{call}",
+        opens=opens,
+        facts={"event": event_name, "direction": "inbound", **facts},
+        delivery_key=f"{call}/{event_name}",
+    )
+    return stamp(
+        draft,
+        receipt_id=uuid7(),
+        gateway="test",
+        sequence=1,
+        channel="phone",
+        inbox="phone",
+        join="participants",
+        received_at=START,
+    )
+
+
+@given(conversations(), st.integers(0, 2**32), st.integers(1, 5))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_any_batches_any_repetition(conn: Connection, messages: list[Message], seed: int, size: int) -> None:
+    clear(conn)
+    rng = random.Random(seed)
+    deliveries = messages + rng.choices(messages, k=3)
+    rng.shuffle(deliveries)
+    run(conn, *(deliveries[start : start + size] for start in range(0, len(deliveries), size)))
+    assert partition(conn) == expected_partition(messages)
+    assert conn.scalar(select(func.count()).select_from(t.receipts)) == len(messages)
+    comments, tickets = t.comments.c, t.tickets.c
+    counted = {
+        row[0]: row[1] for row in conn.execute(select(comments.ticket_id, func.count()).group_by(comments.ticket_id))
+    }
+    kept = {
+        row[0]: row[1]
+        for row in conn.execute(select(tickets.id, tickets.comment_count).where(tickets.merged_into.is_(None)))
+    }
+    assert kept == counted
+
+
+def test_a_receipt_ends_once_however_often_it_is_delivered(conn: Connection) -> None:
+    message = mail("a@x", "alice")
+    assert [result.outcome for result in record(conn, [message, message], NOW)] == ["ticketed"]
+    assert record(conn, [message], NOW) == []
+
+
+def test_the_same_delivery_again_is_a_duplicate_of_the_first(conn: Connection) -> None:
+    first, again, later = mail("a@x", "alice"), mail("a@x", "alice"), mail("a@x", "alice")
+    results = run(conn, [first, again], [later])
+    assert Counter(result.outcome for result in results.values()) == {"ticketed": 1, "duplicate": 2}
+    rows = {row.receipt_id: row for row in conn.execute(select(t.receipts))}
+    for copy in (again, later):
+        assert rows[copy.receipt_id].duplicate_of == first.receipt_id
+    assert rows[later.receipt_id].ticket_id == rows[first.receipt_id].ticket_id
+    assert conn.scalar(select(func.count()).select_from(t.comments)) == 1
+
+
+def test_the_same_mail_to_two_inboxes_is_one_comment_and_both_are_known(conn: Connection) -> None:
+    results = run(conn, [mail("a@x", "alice"), mail("a@x", "alice", inbox="billing")])
+    assert sorted(result.outcome for result in results.values()) == ["duplicate", "ticketed"]
+    reasons = set(conn.scalars(select(t.receipts.c.reason).where(t.receipts.c.outcome == "duplicate")))
+    assert reasons == {"the same message was delivered to inbox support too"}
+
+
+def test_a_repeat_is_appended_and_marked(conn: Connection) -> None:
+    results = run(conn, [mail("a@x", "alice", text="help")], [mail("b@x", "alice", text="help", minute=1)])
+    assert [result.outcome for result in results.values()] == ["ticketed", "appended"]
+    assert list(conn.scalars(select(t.comments.c.verdict).order_by(t.comments.c.id))) == ["new", "repeat"]
+
+
+def test_a_late_bridge_merges_tickets_and_leaves_a_redirect(conn: Connection) -> None:
+    results = run(
+        conn,
+        [mail("a@x", "alice")],
+        [mail("b@x", "alice")],
+        [mail("c@x", "alice", refs=["a@x", "b@x"])],
+    )
+    assert [result.outcome for result in results.values()] == ["ticketed", "ticketed", "appended"]
+    tickets = {row.id: row for row in conn.execute(select(t.tickets))}
+    assert (tickets[2].merged_into, tickets[2].status) == (1, "closed")
+    assert tickets[1].comment_count == 3
+    assert set(conn.scalars(select(t.receipts.c.ticket_id))) == {1}
+    assert "merged" in set(conn.scalars(select(t.events.c.kind)))
+
+
+def test_a_stranger_gets_a_ticket_of_their_own_with_a_link(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice")], [mail("b@x", "mallory", refs=["a@x"])])
+    (link,) = conn.execute(select(t.ticket_links))
+    assert (link.ticket_id, link.other_id, link.kind) == (2, 1, "related")
+    explanation = conn.scalar(select(t.comments.c.explanation).where(t.comments.c.ticket_id == 2))
+    assert explanation["rejected"][0]["ticket_id"] == 1
+
+
+def test_mail_that_fails_authentication_possibly_belongs_to_a_ticket_and_is_nobody(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice")], [mail("b@x", "alice", refs=["a@x"], trust="failed")])
+    (link,) = conn.execute(select(t.ticket_links))
+    assert link.kind == "possibly_belongs_to"
+    real, fake = conn.scalars(select(t.tickets.c.requester_id).order_by(t.tickets.c.id))
+    assert real != fake
+    assert conn.scalar(select(func.count()).select_from(t.identities)) == 1
+
+
+def test_writing_again_reopens_and_a_machine_does_not(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice")])
+    conn.execute(t.tickets.update().values(status="solved", customer_waits_since=None))
+    from normalizer.message import Hit
+
+    machine = mail("v@x", "alice", refs=["a@x"]).model_copy(update={"automated": (Hit(name="vacation"),)})
+    run(conn, [machine])
+    assert conn.execute(select(t.tickets.c.status, t.tickets.c.customer_waits_since)).one() == ("solved", None)
+    run(conn, [mail("b@x", "alice", refs=["a@x"])])
+    assert conn.scalar(select(t.tickets.c.status)) == "open"
+
+
+def test_a_reply_to_a_closed_ticket_opens_a_linked_follow_up(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice")])
+    conn.execute(t.tickets.update().values(status="closed"))
+    results = run(conn, [mail("b@x", "alice", refs=["a@x"])], [mail("c@x", "alice", refs=["a@x"])])
+    assert [result.outcome for result in results.values()] == ["ticketed", "appended"]
+    assert {(row.ticket_id, row.other_id, row.kind) for row in conn.execute(select(t.ticket_links))} == {
+        (2, 1, "follow_up")
+    }
+
+
+def test_suspended_keeps_cause_and_bytes(conn: Connection) -> None:
+    original = Original(size=3, sha256="0" * 64, content=b"\x00\xff!", content_type="message/rfc822")
+    held = mail("a@x", "alice").model_copy(update={"suspend": "honeypot", "original": original})
+    results = run(conn, [held], [mail("a@x", "alice")])
+    assert [result.outcome for result in results.values()] == ["suspended", "duplicate"]
+    row = conn.execute(select(t.suspended)).one()
+    assert (row.cause, row.original) == ("honeypot", b"\x00\xff!")
+
+
+CALL = [
+    ("call.started", False, {"caller": "+4930901820", "caller_name": "ERIKA", "called": "+442071838750"}),
+    ("call.recording_ready", True, {"recording": {"sid": "RE1", "status": "completed", "duration": 16}}),
+    (
+        "call.transcribed",
+        False,
+        {"transcription": {"sid": "TR1", "status": "completed", "text": "Hello", "recording": "RE1"}},
+    ),
+    ("call.ended", True, {"status": "completed", "duration": 73}),
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_call_is_one_comment_whatever_comes_first(conn: Connection, seed: int) -> None:
+    rng = random.Random(seed)
+    updates = [update_of("CA1", name, opens=opens, **facts) for name, opens, facts in CALL]
+    rng.shuffle(updates)
+    cut = rng.randint(0, 4)
+    results = run(conn, updates[:cut], updates[cut:])
+    assert Counter(result.outcome for result in results.values()) == {"ticketed": 1, "updated": 3}
+    comment = conn.execute(select(t.comments)).one()
+    assert "Hello" in comment.text
+    assert comment.author_value == "+4930901820"
+    requester = conn.execute(
+        select(t.identities.c.value).join(t.tickets, t.tickets.c.requester_id == t.identities.c.customer_id)
+    ).scalar_one()
+    assert requester == "+4930901820"
+
+
+def test_a_dead_letter_keeps_its_receipt_and_can_come_back(conn: Connection) -> None:
+    message = mail("a@x", "alice")
+    row = {
+        "receipt_id": message.receipt_id,
+        "gateway": "test",
+        "sequence": 1,
+        "channel": "email",
+        "inbox": "support",
+        "type": "frontdesk.message.v1",
+        "body": b"{}",
+        "reason": "boom",
+        "attempts": 3,
+        "received_at": NOW,
+    }
+    record_dead(conn, [row], NOW)
+    assert conn.scalar(select(t.receipts.c.outcome)) == "dead"
+    assert [result.outcome for result in record(conn, [message], NOW)] == ["ticketed"]
+    assert conn.scalar(select(t.receipts.c.outcome)) == "ticketed"
+    assert conn.scalar(select(t.dead_letters.c.replayed_at)) == NOW
+    record_dead(conn, [row], NOW)
+    assert conn.scalar(select(t.receipts.c.outcome)) == "ticketed"
+
+
+def test_customers_are_found_again_and_proof_is_kept(conn: Connection, tmp_path: Path) -> None:
+    run(conn, [mail("a@x", "alice"), mail("b@x", "alice", trust="verified")], [mail("c@x", "alice")])
+    assert conn.scalar(select(func.count()).select_from(t.customers)) == 1
+    assert conn.scalar(select(t.identities.c.trust)) == "verified"
