@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -49,7 +50,7 @@ _RANK: Final = {
     "call.transcribed": 11,
     "call.ended": 12,
 }
-_LONGEST: Final = 7 * 24 * 3600  # a longer "call" is a wrong figure, and would overflow the calendar
+_LONGEST: Final = 7 * 24 * 3600  # seconds; a longer "call" is a wrong figure
 _TALKED: Final = frozenset({"completed", "answered"})
 _SILENCE: Final = {"16101": "the recording was too short", "16102": "the recording was silent"}
 
@@ -290,8 +291,9 @@ def _why_no_voicemail(recordings: Sequence[Recording]) -> str:
 def _started_at(ended: Sequence[Mapping[str, Any]], recordings: Sequence[Recording]) -> datetime | None:
     """When the call began: its end less its length, else when the first recording began."""
     end, duration = parse_instant(_last(ended, "at")), _last(ended, "duration")
-    if end is not None and isinstance(duration, int) and duration < _LONGEST:
-        return end - timedelta(seconds=duration)
+    if end is not None and isinstance(duration, int) and 0 <= duration < _LONGEST:
+        with suppress(OverflowError):
+            return end - timedelta(seconds=duration)
     starts = [start for start in (parse_instant(item.started_at) for item in recordings) if start is not None]
     return min(starts, default=None)
 

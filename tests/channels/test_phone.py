@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -519,6 +520,7 @@ FACT = st.fixed_dictionaries(
 )
 
 
+@example([{"event": "call.ended", "duration": 1, "at": "0001-01-01T00:00:00+00:00"}], Random(0))
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(FACT, max_size=6), st.randoms(use_true_random=False))
 def test_any_facts_fold_alike_in_any_order(some: list[dict[str, Any]], random: Any) -> None:
