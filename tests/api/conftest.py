@@ -81,6 +81,7 @@ def make_app(runtime: Any) -> web.Application:
     app = web.Application()
     app[RUNTIME] = runtime
     app.add_routes(api.routes())
+    app.add_routes(console.routes())
     console.setup(app)
     return app
 

@@ -9,22 +9,27 @@ import pytest
 
 from tests.api.conftest import BASE
 
-TICKET_FIELDS = (
-    "id url external_id via created_at updated_at generated_timestamp type subject raw_subject description priority "
-    "status recipient requester_id submitter_id assignee_id organization_id group_id collaborator_ids follower_ids "
-    "email_cc_ids forum_topic_id problem_id has_incidents is_public due_at tags custom_fields fields "
-    "satisfaction_rating sharing_agreement_ids custom_status_id followup_ids ticket_form_id brand_id "
-    "allow_channelback allow_attachments from_messaging_channel"
-).split()
-USER_FIELDS = (
-    "id url name email phone role verified active locale time_zone organization_id external_id tags suspended "
-    "user_fields created_at updated_at photo"
-).split()
-COMMENT_FIELDS = (
-    "id type author_id body html_body plain_body public attachments audit_id via created_at metadata".split()
+
+def fields(names: str) -> list[str]:
+    return names.split()
+
+
+TICKET_FIELDS = fields(
+    "id url external_id via created_at updated_at generated_timestamp type subject raw_subject "
+    "description priority status recipient requester_id submitter_id assignee_id organization_id group_id "
+    "collaborator_ids follower_ids email_cc_ids forum_topic_id problem_id has_incidents is_public due_at "
+    "tags custom_fields fields satisfaction_rating sharing_agreement_ids custom_status_id followup_ids "
+    "ticket_form_id brand_id allow_channelback allow_attachments from_messaging_channel"
 )
-FILE_FIELDS = (
-    "id url file_name content_url mapped_content_url content_type size width height inline deleted thumbnails".split()
+USER_FIELDS = fields(
+    "id url name email phone role verified active locale time_zone organization_id external_id tags "
+    "suspended user_fields created_at updated_at photo"
+)
+COMMENT_FIELDS = fields(
+    "id type author_id body html_body plain_body public attachments audit_id via created_at metadata"
+)
+FILE_FIELDS = fields(
+    "id url file_name content_url mapped_content_url content_type size width height inline deleted thumbnails"
 )
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
