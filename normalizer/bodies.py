@@ -11,16 +11,17 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from normalizer import files, headers, markup
+from normalizer import encodings, files, headers, markup
 from normalizer.message import Attachment
 from normalizer.structure import Part, Tree
 
-_BODY_TYPES: Final = frozenset({"text/plain", "text/html", "text/richtext", "text/enriched", "text"})
+_ENRICHED_TYPES: Final = frozenset({"text/richtext", "text/enriched"})
+_BODY_TYPES: Final = _ENRICHED_TYPES | {"text/plain", "text/html"}
 
 
 @dataclass(slots=True)
 class Bodies:
-    """What was found. `texts` and `htmls` are kept apart until the end."""
+    """What was found. `texts` and `htmls` are the pieces; `text` and `html` what they make together."""
 
     text: str = ""
     html: str = ""
@@ -28,86 +29,104 @@ class Bodies:
     attachments: list[Attachment] = field(default_factory=list)
     report: list[tuple[str, str]] = field(default_factory=list)
     reported: list[tuple[str, str]] = field(default_factory=list)
+    texts: list[tuple[str, str]] = field(default_factory=list)  # (kind, text), in order
+    htmls: list[tuple[str, str]] = field(default_factory=list)
+    chosen: set[int] = field(default_factory=set)  # alternatives whose plain text is known
+
+
+@dataclass(slots=True)
+class _Place:
+    """A leaf where it stands. `choice` is the multipart/alternative it is an alternative of."""
+
+    part: Part
+    container: Part | None
+    first: bool
+    choice: Part | None
 
 
 def collect(tree: Tree) -> Bodies:
     """Walk the tree once, in order."""
     found = Bodies()
-    texts: list[tuple[str, str]] = []  # (kind, text)
-    htmls: list[tuple[str, str]] = []
-    # (part, container type, is first child, text wanted, html wanted): an alternative feeds both lists by its own kind
-    stack: list[tuple[Part, str, bool, bool]] = [(tree.root, "", True, False)]
+    stack = [_Place(tree.root, None, True, None)]
     while stack:
-        part, container, first, alternative = stack.pop()
-        if part.multipart:
-            children = part.children
-            kind = part.content_type
-            if not children:
-                tree.problem("mime_empty", "a multipart without parts")
-                _preamble_as_text(tree, part, texts)
-            within = alternative or kind == "multipart/alternative"
-            stack.extend((child, kind, child is children[0], within) for child in reversed(children))
+        place = stack.pop()
+        part = place.part
+        if not part.multipart:
+            _leaf(tree, place, found)
             continue
-        _leaf(tree, part, container, first, alternative, texts, htmls, found)
-    _compose(texts, htmls, found)
+        if not part.children:
+            tree.problem("mime_empty", "a multipart without parts")
+            text = tree.text_of(part, tree.content(part)).strip()
+            found.texts.append(("plain", text))
+        choice = part if part.content_type == "multipart/alternative" else place.choice
+        stack.extend(_Place(child, part, child is part.children[0], choice) for child in reversed(part.children))
+    _compose(found)
     return found
 
 
-def _preamble_as_text(tree: Tree, part: Part, texts: list[tuple[str, str]]) -> None:
-    text = tree.text_of(part, tree.content(part)).strip()
-    if text:
-        texts.append(("plain", text))
-
-
-def _leaf(
-    tree: Tree,
-    part: Part,
-    container: str,
-    first: bool,
-    alternative: bool,
-    texts: list[tuple[str, str]],
-    htmls: list[tuple[str, str]],
-    found: Bodies,
-) -> None:
+def _leaf(tree: Tree, place: _Place, found: Bodies) -> None:
+    part, container = place.part, place.container
     data = tree.content(part)
     kind = part.content_type
-    if container == "multipart/report" and not first:
-        _report(tree, part, data, found)
-    if _is_body(part, container, first):
-        text = tree.text_of(part, data)
-        if kind == "text/html":
-            htmls.append(("alternative" if alternative else "html", text))
-            if not alternative:
-                texts.append(("html", text))
-        else:
-            if kind in ("text/richtext", "text/enriched"):
-                text = _enriched(text)
-            elif part.parameters.get("format", "").lower() == "flowed":
-                text = unflow(text, delete_space=part.parameters.get("delsp", "").lower() == "yes")
-            texts.append(("alternative" if alternative else "plain", text))
-            if not alternative:
-                htmls.append(("plain", text))
+    if container is not None and container.content_type == "multipart/report" and not place.first:
+        _report(part, data, found)
+    if _is_body(place, found):
+        _body(tree, place, data, found)
         return
+    related = container is not None and container.content_type == "multipart/related"
+    inline = part.disposition == "inline" or (bool(part.content_id) and related)
     number = len(found.attachments) + 1
-    inline = part.disposition == "inline" or (bool(part.content_id) and container == "multipart/related")
     found.attachments.append(files.attachment(part.filename, kind, data, part.content_id, number, inline=inline))
     if kind in ("application/pgp-encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"):
-        smime = part.parameters.get("smime-type", "").lower()
-        if smime != "signed-data":
+        if part.parameters.get("smime-type", "").lower() != "signed-data":
             tree.problem("encrypted", "the content is encrypted; only the person who holds the key can read it")
     elif kind in ("message/external-body", "message/partial"):
         tree.problem("not_fetched", f"a part of type {kind} points elsewhere; nothing is fetched or joined")
 
 
-def _is_body(part: Part, container: str, first: bool) -> bool:
+def _body(tree: Tree, place: _Place, data: bytes, found: Bodies) -> None:
+    part, choice = place.part, place.choice
+    text = tree.text_of(part, data)
+    if part.content_type == "text/html":
+        found.htmls.append(("alternative" if choice else "html", text))
+        if choice is None:
+            found.texts.append(("html", text))
+        return
+    if part.content_type in _ENRICHED_TYPES:
+        text = _enriched(text)
+    elif part.parameters.get("format", "").lower() == "flowed":
+        text = unflow(text, delete_space=part.parameters.get("delsp", "").lower() == "yes")
+    elif "\nbegin " in text or text.startswith("begin "):
+        text = _take_uuencoded(text, found)
+    if choice is not None:
+        found.chosen.add(id(choice))
+    found.texts.append(("alternative" if choice else "plain", text))
+    if choice is None:
+        found.htmls.append(("plain", text))
+
+
+def _take_uuencoded(text: str, found: Bodies) -> str:
+    """Files that old programs write into the text itself, as `begin 644 name` ... `end`."""
+    rest, inside = encodings.split_uuencoded(text)
+    for name, data in inside:
+        number = len(found.attachments) + 1
+        found.attachments.append(files.attachment(name, "application/octet-stream", data, "", number, inline=False))
+    return rest
+
+
+def _is_body(place: _Place, found: Bodies) -> bool:
+    part, choice = place.part, place.choice
     if part.content_type not in _BODY_TYPES or part.disposition == "attachment":
         return False
-    if first:
+    if choice is not None and part.content_type in _ENRICHED_TYPES and id(choice) in found.chosen:
+        return False  # the plain alternative says the same
+    if place.first:
         return True
-    return container != "multipart/related" and not part.filename
+    return place.container is None or (place.container.content_type != "multipart/related" and not part.filename)
 
 
-def _compose(texts: list[tuple[str, str]], htmls: list[tuple[str, str]], found: Bodies) -> None:
+def _compose(found: Bodies) -> None:
+    texts, htmls = found.texts, found.htmls
     # Plain text pieces stand as they are; html without a plain alternative is rendered where it stood.
     if any(kind in ("plain", "alternative") and text.strip() for kind, text in texts):
         pieces = [markup.to_marked_text(text) if kind == "html" else text for kind, text in texts]
@@ -163,7 +182,7 @@ def _enriched(text: str) -> str:
     return _ENRICHED.sub("", text).replace("<<", "<").replace("<lt>", "<")
 
 
-def _report(tree: Tree, part: Part, data: bytes, found: Bodies) -> None:
+def _report(part: Part, data: bytes, found: Bodies) -> None:
     """The machine-readable part of a report and the header of the mail it is about. RFC 3464, 8098, 5965."""
     kind = part.content_type
     wanted = found.report if kind.startswith("message/") and kind != "message/rfc822" else found.reported

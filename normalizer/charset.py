@@ -76,6 +76,8 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, bool]:
     elif data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         declared = "utf-16"
     codec = codec_name(declared)
+    if codec is None and declared and "utf-7" in declared.lower().replace("_", "-"):
+        return data.decode("cp1252", "replace"), True  # never decoded: its plain bytes hide markup (A52)
     if codec not in _SEVEN_BIT_STATEFUL and data.isascii() and not (codec in _WIDE and b"\x00" in data):
         return data.decode("ascii"), False
     if codec not in (None, "ascii"):

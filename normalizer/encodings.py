@@ -45,6 +45,38 @@ def decode_uu(data: bytes) -> bytes:
     return b"".join(out) if started else data
 
 
+_UU_BEGIN: Final = re.compile(r"begin [0-7]{3,4} (\S[^\n]{0,200})\Z")
+
+
+def split_uuencoded(text: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """Text without the complete uuencoded files in it, and those files as (name, bytes). One pass."""
+    kept: list[str] = []
+    found: list[tuple[str, bytes]] = []
+    block: list[str] = []
+    chunks: list[bytes] = []
+    name = ""
+    for line in text.split("\n"):
+        if not block:
+            match = _UU_BEGIN.match(line)
+            if match and len(found) < 100:
+                block, chunks, name = [line], [], match.group(1).strip()
+            else:
+                kept.append(line)
+            continue
+        block.append(line)
+        if line == "end":
+            found.append((name, b"".join(chunks)))
+            block = []
+            continue
+        try:
+            chunks.append(binascii.a2b_uu(line))
+        except (binascii.Error, ValueError):  # not a file after all
+            kept.extend(block)
+            block = []
+    kept.extend(block)
+    return "\n".join(kept), found
+
+
 _META: Final = re.compile(
     rb"<meta[^>]{0,300}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE
 )

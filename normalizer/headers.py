@@ -131,7 +131,11 @@ def decode_base64(data: bytes) -> bytes:
     """Base64 read leniently (RFC 2045 section 6.8): noise skipped, padding repaired, several padded runs joined."""
     core = data.rstrip(b"=\r\n \t")
     if b"=" in core:
-        return b"".join(decode_base64(run) for run in _split_runs(core) if run)
+        first, *others = _split_runs(core)
+        # Only whole quadruples are another run; anything else behind the padding is a remark.
+        return decode_base64(first) + b"".join(
+            decode_base64(run) for run in others if len(b"".join(run.split())) % 4 == 0
+        )
     try:
         return binascii.a2b_base64(core + b"==")
     except binascii.Error:

@@ -220,8 +220,8 @@ class _Renderer:
             self._open_block(name)
         elif name == "a":
             self.links.append((_attribute("href", attributes), len(self.line)))
-        elif name == "img":
-            self.words(_attribute("alt", attributes)[:200])
+        elif name == "img" and self.links:
+            self.words(_attribute("alt", attributes)[:200])  # a picture that is a button; others are decoration
         elif name == "hr":
             self.flush()
             self.line.append("-" * 20)

@@ -65,7 +65,7 @@ def skip_preamble(data: bytes) -> int:
 
 
 _LEADING: Final = re.compile(rb"[\r\n]{0,64}(?:>?From [^\r\n:]{0,200}[^\r\n]{0,800}\r?\n)?")
-_DELIMITER: Final = re.compile(rb"--([^\r\n]{1,250}?)(--)?[ \t]*\r?(?:\n|\Z)")
+_DELIMITER: Final = re.compile(rb"--([^\r\n]{1,260})\r?(?:\n|\Z)")
 
 
 class Tree:
@@ -96,7 +96,7 @@ class Tree:
         self.check_block(fields, start, body)
         if odd:
             self.problem("header_malformed", "a line in the header is no header field")
-        part = Part(fields, min(body, end), end, default_type=default_type)
+        part = Part(fields, min(body, end), end, content_type=default_type, default_type=default_type)
         self.describe(part)
         return part
 
@@ -129,7 +129,7 @@ class Tree:
     def describe_field(self, part: Part, name: str, value: bytes) -> None:
         if name == "content-type":
             part.content_type, part.parameters, repeated = headers.parameters(headers.unfold(value, self.hint))
-            part.filename = part.filename or part.parameters.get("name", "")
+            part.filename = part.filename or part.parameters.get("name") or part.parameters.get("file", "")
             if repeated:
                 self.problem("mime_ambiguous", "a parameter of Content-Type is given twice; the first is used")
         elif name == "content-disposition":
@@ -146,19 +146,18 @@ class Tree:
         """Find all parts below `root`: one pass over the delimiter lines, innermost open boundary first."""
         stack: list[tuple[bytes, Part]] = [(self.boundary(root), root)]
         leaf: Part | None = None  # the open part that is no container
-        for line_start, name, closing, after in self.delimiters(root.start):
-            level = self.level(stack, name, closing)
-            if level is None:
+        for line_start, line, after in self.delimiters(root.start):
+            level, closes = self.level(stack, line)
+            if level < 0:
                 continue
-            boundary, container = stack[level]
-            closes = closing and name != boundary
+            container = stack[level][1]
             content_end = self.before(line_start)
             for _, inner in stack[level + 1 :]:
                 inner.end = content_end
             if leaf is not None:
                 leaf.end = max(leaf.start, content_end)
                 leaf = None
-            if closes or (closing and name + b"--" != boundary):
+            if closes:
                 container.closed, container.end = True, after
                 del stack[level:]
                 if not stack:
@@ -179,12 +178,13 @@ class Tree:
     def boundary(self, part: Part) -> bytes:
         return part.parameters["boundary"].rstrip().encode("utf-8", "replace")[:MAX_BOUNDARY]
 
-    def level(self, stack: list[tuple[bytes, Part]], name: bytes, closing: bool) -> int | None:
+    def level(self, stack: list[tuple[bytes, Part]], line: bytes) -> tuple[int, bool]:
+        """Which open container a delimiter line belongs to (-1: none), and whether it closes it."""
         for level in range(len(stack) - 1, -1, -1):
             boundary = stack[level][0]
-            if name == boundary or (closing and name + b"--" == boundary):
-                return level
-        return None
+            if line.startswith(boundary) and line[len(boundary) :] in (b"", b"--"):
+                return level, len(line) > len(boundary)
+        return -1, False
 
     def before(self, line_start: int) -> int:
         """The line end before a delimiter belongs to it."""
@@ -192,8 +192,8 @@ class Tree:
             return line_start - 2
         return line_start - 1 if line_start else 0
 
-    def delimiters(self, start: int) -> Iterator[tuple[int, bytes, bool, int]]:
-        """Lines that may be delimiters: (where, boundary, is closing, where the next line begins)."""
+    def delimiters(self, start: int) -> Iterator[tuple[int, bytes, int]]:
+        """Lines that may be delimiters: (where, what follows the dashes, where the next line begins)."""
         data = self.data
         position = start if data[start : start + 2] == b"--" else data.find(b"\n--", start) + 1
         while position > 0 or (position == 0 and data[:2] == b"--"):
@@ -201,7 +201,7 @@ class Tree:
             after = position + 2
             if match is not None:
                 after = match.end()
-                yield position, match.group(1), match.group(2) is not None, after
+                yield position, match.group(1).rstrip(), after
             position = data.find(b"\n--", max(after - 1, 0)) + 1
 
     def content(self, part: Part) -> bytes:
