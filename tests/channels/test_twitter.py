@@ -322,6 +322,15 @@ def test_the_same_post_by_mention_reply_and_poll_is_one_delivery() -> None:
     assert len(keys) == 1
 
 
+def test_an_edited_post_is_the_delivery_of_its_first_version() -> None:
+    edited = post(2, "@AcmeHelp my order 1042", edit_history_tweet_ids=[ROOT, str(FIRST_ID + 2)], conversation_id=ROOT)
+    [first], [second] = (receive(twitter(), hook(activity("post.mention.create", item))) for item in (post(1), edited))
+    assert isinstance(first, MessageDraft)
+    assert isinstance(second, MessageDraft)
+    assert (first.delivery_key, first.thread_keys) == (second.delivery_key, second.thread_keys)
+    assert first.content_key != second.content_key
+
+
 def test_our_post_that_mentions_another_of_our_inboxes_is_an_echo_there_and_a_message_here() -> None:
     body = activity("post.create", post(1, author=US))
     [echo] = receive(twitter(), hook(body))
