@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.web import chat, errors, form, health, inbound, pages
+from gateway.web import api, chat, console, errors, form, health, inbound, pages
 from gateway.web.keys import CLOCK, LIMITS, RUNTIME
 from gateway.web.limits import Limits
-
-# from gateway.web import api, console
 
 if TYPE_CHECKING:
     from gateway.runtime import Runtime
@@ -27,6 +25,7 @@ def build_app(runtime: Runtime) -> web.Application:
     app.on_response_prepare.append(errors.protect)
     app.on_shutdown.append(chat.close_all)
     app.add_routes(routes())
+    console.setup(app)
     return app
 
 
@@ -51,6 +50,6 @@ def routes() -> list[web.RouteDef]:
         web.get("/healthz", health.healthz),
         web.get("/readyz", health.readyz),
         web.get("/metrics", health.metrics),
-        # *api.routes(),
-        # *console.routes(),
+        *api.routes(),
+        *console.routes(),
     ]

@@ -1,0 +1,38 @@
+"""Secrets nobody configured: made once, kept in the data folder, readable by us alone.
+
+Processes on several machines must agree on them, so production sets the options that they stand in for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+_NAME = re.compile(r"[a-z0-9_.-]{1,100}")
+
+
+class KeptSecrets:
+    """A folder with a file a secret."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, name: str) -> str:
+        """The secret of that name, made at the first call. Two processes that make it at once agree on one."""
+        path = self.folder / (name if _NAME.fullmatch(name) else name.encode().hex()[:100])
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_text()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(temporary)
+        temporary.unlink()
+        return path.read_text()
