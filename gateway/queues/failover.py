@@ -196,6 +196,13 @@ class FailoverQueue:
                 self._refused.add(channel)
                 await self._spool.release(group[first:], delay=_REFUSED_PAUSE)
                 return
+            except (QueueUnavailableError, TimeoutError):
+                raise
+            except Exception:  # a message that cannot be put on the wire, say: it must not hold up its neighbours
+                _log.exception("%d spooled messages could not be published; trying again one by one", len(part))
+                self._refused.add(channel)
+                await self._spool.release(part, delay=_REFUSED_PAUSE)
+                continue
             await self._spool.ack(part)
             self._breaker.succeed()
         self._refused.discard(channel)

@@ -1,0 +1,328 @@
+"""RabbitMQ and the spool together: accepting goes on, nothing is lost, everything arrives in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from gateway.queues.base import Delivered, Depth, Outgoing, QueueRefusedError, QueueUnavailableError
+from gateway.queues.embedded import EmbeddedQueue
+from gateway.queues.failover import FailoverQueue
+from gateway.queues.rabbitmq import RabbitQueue
+from tests.contract.backends import CHANNELS, make_message, take, until, until_answering
+from tests.services.rabbitmq import RabbitNode
+
+Opener = Callable[..., FailoverQueue]
+
+
+class ScriptedBroker:
+    """A primary that does as it is told: `answer` is an error to raise, or None to take the messages."""
+
+    def __init__(self) -> None:
+        self.answer: Exception | None = None
+        self.refused: set[str] = set()
+        self.hangs = False
+        self.unspeakable = ""
+        self.taken: list[Outgoing] = []
+        self.asked = 0
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.answer is not None:
+            raise self.answer
+        if any(message.receipt_id == self.unspeakable for message in messages):
+            raise ValueError("routing key too long")
+        for message in messages:
+            if message.channel in self.refused:
+                raise QueueRefusedError("full")
+            self.taken.append(message)
+
+    async def consume(self, limit: int, *, linger: float = 0.0) -> list[Delivered]:
+        raise NotImplementedError
+
+    async def ack(self, deliveries: Sequence[Delivered]) -> None:
+        raise NotImplementedError
+
+    async def release(self, deliveries: Sequence[Delivered], *, delay: float = 0.0) -> None:
+        raise NotImplementedError
+
+    async def consume_dead(self, limit: int) -> list[Delivered]:
+        raise NotImplementedError
+
+    async def depth(self) -> Depth:
+        return Depth({}, 0, 0)
+
+    async def ping(self) -> str:
+        if self.answer is not None:
+            raise self.answer
+        return "scripted"
+
+    def ids(self) -> set[str]:
+        return {message.receipt_id for message in self.taken}
+
+
+@pytest.fixture
+def broker() -> ScriptedBroker:
+    return ScriptedBroker()
+
+
+@pytest.fixture
+async def opener(tmp_path: Path) -> AsyncIterator[Opener]:
+    opened = []
+
+    def make(primary: ScriptedBroker | RabbitQueue, **options: float) -> FailoverQueue:
+        spool = EmbeddedQueue(tmp_path / "spool.db", min_free_bytes=int(options.pop("min_free_bytes", 1)))
+        queue = FailoverQueue(primary, spool, **options)
+        opened.append(queue)
+        return queue
+
+    yield make
+    for queue in opened:
+        await queue.close()
+
+
+async def test_a_broker_that_answers_gets_everything(broker: ScriptedBroker, opener: Opener) -> None:
+    queue = opener(broker)
+    await queue.start()
+    await queue.publish([make_message(1)])
+    assert broker.ids() == {"receipt-email-1"}
+    assert (await queue.depth()).spooled == 0
+    assert not queue.spooling
+
+
+async def test_after_one_failure_followers_do_not_ask(broker: ScriptedBroker, opener: Opener) -> None:
+    broker.hangs = True
+    queue = opener(broker, deadline=0.2)
+    await queue.start()
+    await queue.publish([make_message(1)])
+    assert queue.spooling
+    asked = broker.asked
+    async with asyncio.timeout(5):  # a hundred deadlines would be 20 seconds
+        await asyncio.gather(*(queue.publish([make_message(number)]) for number in range(2, 102)))
+    assert broker.asked - asked < 5  # the drainer's own attempts
+    assert await queue.spooled() == 101
+
+
+async def test_when_the_broker_answers_again_the_spool_is_emptied(broker: ScriptedBroker, opener: Opener) -> None:
+    broker.answer = QueueUnavailableError("away")
+    queue = opener(broker)
+    await queue.start()
+    await queue.publish([make_message(number) for number in range(500)])
+    broker.answer = None
+
+    await until(lambda: _is_empty(queue))
+
+    assert broker.ids() == {f"receipt-email-{number}" for number in range(500)}
+    assert not queue.spooling
+    await queue.publish([make_message(1000)])
+    assert "receipt-email-1000" in broker.ids()
+
+
+async def test_what_a_former_life_spooled_is_moved(broker: ScriptedBroker, opener: Opener) -> None:
+    broker.answer = QueueUnavailableError("away")
+    first = opener(broker)
+    await first.start()
+    await first.publish([make_message(number) for number in range(3)])
+    await first.close()
+    broker.answer = None
+
+    second = opener(broker)
+    await second.start()
+    await until(lambda: _is_empty(second))
+
+    assert broker.ids() == {f"receipt-email-{number}" for number in range(3)}
+
+
+async def test_an_outage_of_any_length_buries_nothing(
+    broker: ScriptedBroker, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every attempt of the drainer is a delivery of the spool; they say nothing about the message."""
+    monkeypatch.setattr("gateway.queues.failover._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gateway.queues.failover._LONGEST_PAUSE", 0.002)
+    broker.answer = QueueUnavailableError("away")
+    queue = opener(broker)
+    await queue.start()
+    await queue.publish([make_message(1)])
+    await until(lambda: _asked_often(broker, 40))
+    broker.answer = None
+    await until(lambda: _is_empty(queue))
+    assert broker.ids() == {"receipt-email-1"}
+
+
+async def test_a_full_queue_spools_its_own_channel_only(broker: ScriptedBroker, opener: Opener) -> None:
+    broker.refused = {"email"}
+    queue = opener(broker)
+    await queue.start()
+    await queue.publish([make_message(1)])
+    assert not queue.spooling
+    await queue.publish([make_message(2, channel="phone")])
+    assert broker.ids() == {"receipt-phone-2"}
+    assert await queue.spooled() == 1
+
+
+async def test_a_full_queue_does_not_hold_up_the_drain_of_others(broker: ScriptedBroker, opener: Opener) -> None:
+    broker.answer = QueueUnavailableError("away")
+    queue = opener(broker)
+    await queue.start()
+    await queue.publish([make_message(number) for number in range(5)])
+    await queue.publish([make_message(number, channel="phone") for number in range(5)])
+    broker.refused = {"email"}
+    broker.answer = None
+
+    await until(lambda: _has_taken(broker, 5))
+
+    assert broker.ids() == {f"receipt-phone-{number}" for number in range(5)}
+    assert await queue.spooled() == 5
+
+
+async def test_when_neither_takes_it_the_sender_is_told(broker: ScriptedBroker, opener: Opener) -> None:
+    broker.answer = QueueUnavailableError("away")
+    queue = opener(broker, min_free_bytes=1 << 60)
+    await queue._spool.start()
+    with pytest.raises(QueueUnavailableError, match="MiB free"):
+        await queue.publish([make_message(1)])
+
+
+async def test_an_open_breaker_closes_even_with_nothing_spooled(broker: ScriptedBroker, opener: Opener) -> None:
+    broker.answer = QueueUnavailableError("away")
+    queue = opener(broker)
+    await queue.start()
+    queue._breaker.fail(QueueUnavailableError("away"))
+    broker.answer = None
+    await until(lambda: _is_closed_again(queue))
+
+
+async def test_an_unexpected_error_does_not_end_the_drainer(
+    broker: ScriptedBroker, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.queues.failover._REFUSED_PAUSE", 0.01)
+    broker.answer = QueueUnavailableError("away")
+    queue = opener(broker)
+    await queue.start()
+    await queue.publish([make_message(1)])
+    broker.answer = ZeroDivisionError("a bug")
+    asked = broker.asked
+    await until(lambda: _asked_often(broker, asked + 2))
+    broker.answer = None
+    await until(lambda: _is_empty(queue))
+
+
+async def test_a_message_that_cannot_be_published_does_not_hold_up_its_neighbours(
+    broker: ScriptedBroker, opener: Opener
+) -> None:
+    broker.answer = QueueUnavailableError("away")
+    broker.unspeakable = "receipt-email-0"
+    queue = opener(broker)
+    await queue.start()
+    await queue.publish([make_message(number) for number in range(20)])
+    broker.answer = None
+
+    await until(lambda: _has_taken(broker, 19))
+
+    assert await queue.spooled() == 1
+    assert broker.ids() == {f"receipt-email-{number}" for number in range(1, 20)}
+
+
+async def _is_empty(queue: FailoverQueue) -> bool:
+    return await queue.spooled() == 0
+
+
+async def _is_closed_again(queue: FailoverQueue) -> bool:
+    return not queue.spooling
+
+
+async def _asked_often(broker: ScriptedBroker, times: int) -> bool:
+    return broker.asked >= times
+
+
+async def _has_taken(broker: ScriptedBroker, count: int) -> bool:
+    return len(broker.taken) >= count
+
+
+# --- a real broker ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.fault
+async def test_a_killed_broker_is_not_noticed_by_senders(rabbit_node: RabbitNode, opener: Opener) -> None:
+    """Accepting goes on through the kill; when the broker is back everything accepted is there, without help."""
+    queue = opener(RabbitQueue(rabbit_node.fresh_url(), channels=CHANNELS))
+    await queue.start()
+    await until_answering(queue)
+    accepted = set()
+
+    async def publish(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            await queue.publish([make_message(number)])
+            accepted.add(f"receipt-email-{number}")
+
+    await publish(0, 30)
+    publishing = asyncio.create_task(publish(100, 60))
+    await asyncio.to_thread(rabbit_node.kill)
+    try:
+        await publishing
+        await publish(1000, 60)
+        assert await queue.spooled() >= 60
+    finally:
+        await asyncio.to_thread(rabbit_node.start)
+
+    stored: set[str] = set()
+    async with asyncio.timeout(40):
+        while not accepted <= stored:
+            batch = await queue.consume(100)
+            stored.update(delivery.receipt_id for delivery in batch)
+            await queue.ack(batch)
+    await until(lambda: _is_empty(queue))
+    assert accepted == stored
+    assert not queue.spooling
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.fault
+async def test_a_frozen_broker_blocks_nobody_beyond_the_deadline(rabbit_node: RabbitNode, opener: Opener) -> None:
+    """Fifty senders at once, then fifty more: the first wait for the deadline, the others for an fsync."""
+    queue = opener(RabbitQueue(rabbit_node.fresh_url(), channels=CHANNELS), deadline=1.0)
+    await queue.start()
+    await until_answering(queue)
+    rabbit_node.freeze()
+    try:
+        async with asyncio.timeout(10):  # fifty in a row would take 37 seconds
+            await asyncio.gather(*(queue.publish([make_message(number)]) for number in range(50)))
+            for number in range(50, 100):
+                await queue.publish([make_message(number)])
+        assert await queue.spooled() >= 99
+    finally:
+        rabbit_node.thaw()
+
+    wanted = {f"receipt-email-{number}" for number in range(100)}
+    stored: set[str] = set()
+    async with asyncio.timeout(40):
+        while not wanted <= stored:
+            batch = await queue.consume(100)
+            stored.update(delivery.receipt_id for delivery in batch)
+            await queue.ack(batch)
+    assert stored == wanted
+
+
+@pytest.mark.rabbitmq
+async def test_a_broker_that_comes_later_gets_what_was_spooled_meanwhile(
+    rabbit_node: RabbitNode, opener: Opener, free_port: int
+) -> None:
+    away = opener(RabbitQueue(f"amqp://guest:guest@127.0.0.1:{free_port}/", channels=CHANNELS))
+    await away.start()
+    await away.publish([make_message(number) for number in range(5)])
+    await away.close()
+
+    queue = opener(RabbitQueue(rabbit_node.fresh_url(), channels=CHANNELS))
+    await queue.start()
+
+    assert len({delivery.receipt_id for delivery in await take(queue, 5)}) == 5

@@ -1,0 +1,308 @@
+"""RabbitMQ's own faults: killed, frozen, full, unbound, redeclared, deleted, wrongly configured."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+
+import aiormq
+import pytest
+
+from gateway.queues.base import QueueRefusedError, QueueUnavailableError
+from gateway.queues.lane import read_reason
+from gateway.queues.rabbitmq import RabbitQueue
+from gateway.queues.topology import DEAD, DEFAULT_MAX_BYTES, INBOUND, queue_name
+from tests.contract.backends import CHANNELS, make_message, take, take_dead, until_answering, until_depth
+from tests.services.rabbitmq import RabbitNode
+
+pytestmark = pytest.mark.rabbitmq
+
+Opener = Callable[..., RabbitQueue]
+
+
+@pytest.fixture
+def url(rabbit_node: RabbitNode) -> str:
+    return rabbit_node.fresh_url()
+
+
+@pytest.fixture
+async def make(url: str) -> AsyncIterator[Opener]:
+    made = []
+
+    def make(**options: int | float | str) -> RabbitQueue:
+        queue = RabbitQueue(str(options.pop("url", url)), channels=CHANNELS, **options)  # type: ignore[arg-type]
+        made.append(queue)
+        return queue
+
+    yield make
+    for queue in made:
+        await queue.close()
+
+
+@pytest.fixture
+async def queue(make: Opener) -> RabbitQueue:
+    queue = make()
+    await queue.start()
+    await until_answering(queue)
+    return queue
+
+
+@pytest.fixture
+async def channel(url: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
+    """An administrator's own channel."""
+    async with aiormq.connect(url) as connection:
+        yield await connection.channel()
+
+
+# --- the broker goes away --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault
+async def test_a_killed_broker_comes_back_with_everything_it_confirmed(
+    queue: RabbitQueue, rabbit_node: RabbitNode
+) -> None:
+    """Nobody helps: both connections are made anew, and what was unacked comes again."""
+    await queue.publish([make_message(number) for number in range(50)])
+    held = await take(queue, 10)
+    await asyncio.to_thread(rabbit_node.kill)
+    try:
+        with pytest.raises(QueueUnavailableError, match=r"RabbitMQ at 127\.0\.0\.1"):
+            while True:
+                await queue.publish([make_message(1000)])
+        with pytest.raises(QueueUnavailableError):
+            await queue.depth()
+        with pytest.raises(QueueUnavailableError):
+            await queue.ping()
+        await queue.ack(held[:5])  # of a connection that is gone: harmless, and without effect
+        await queue.release(held[5:])
+        waiting = asyncio.create_task(queue.consume(100))
+    finally:
+        await asyncio.to_thread(rabbit_node.start)
+
+    async with asyncio.timeout(30):
+        again = await waiting
+    again += await take(queue, 50 - len(again))
+    await until_answering(queue)
+    await queue.publish([make_message(2000)])
+    [after] = await take(queue, 1)
+
+    assert {delivery.receipt_id for delivery in again} == {f"receipt-email-{number}" for number in range(50)}
+    assert after.receipt_id == "receipt-email-2000"
+    await queue.ack([*again, after])
+
+
+@pytest.mark.fault
+async def test_a_frozen_broker_costs_a_publisher_its_timeout_and_no_more(make: Opener, rabbit_node: RabbitNode) -> None:
+    queue = make(publish_timeout=0.5)
+    await queue.start()
+    await until_answering(queue)
+    rabbit_node.freeze()
+    try:
+        async with asyncio.timeout(10):
+            with pytest.raises(QueueUnavailableError, match=r"did not confirm within 0.5 s"):
+                await queue.publish([make_message(1), make_message(2)])
+            with pytest.raises(QueueUnavailableError, match=r"did not answer within 0.5 s"):
+                await queue.ping()
+    finally:
+        rabbit_node.thaw()
+
+    await until_answering(queue)
+    await queue.publish([make_message(3)])
+    got = await take(queue, 1)
+    while got[-1].receipt_id != "receipt-email-3":  # the first two may have arrived all the same
+        got += await take(queue, 1)
+
+
+async def test_a_broker_that_was_never_there_delays_nobody(make: Opener, free_port: int) -> None:
+    queue = make(url=f"amqp://guest:guest@127.0.0.1:{free_port}/")
+    await queue.start()
+    with pytest.raises(QueueUnavailableError, match=f"127.0.0.1:{free_port}"):
+        await queue.publish([make_message()])
+    consuming = asyncio.create_task(queue.consume(1))
+    await asyncio.sleep(0)
+    await queue.close()
+    with pytest.raises(QueueUnavailableError, match="closed"):
+        await consuming
+
+
+async def test_a_wrong_password_is_said_and_not_shown(make: Opener, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    secret = url.split(":")[2].partition("@")[0]
+    queue = make(url=url.replace(secret, "not-the-password"))
+    with caplog.at_level(logging.DEBUG, logger="gateway"):
+        await queue.start()
+        with pytest.raises(QueueUnavailableError, match="refused the user name or the password"):
+            await queue.publish([make_message()])
+    assert "refused the user name or the password" in caplog.text
+    assert "not-the-password" not in caplog.text
+
+
+# --- the broker refuses ----------------------------------------------------------------------------------------------
+
+
+async def test_an_unroutable_message_is_not_accepted(queue: RabbitQueue, channel: aiormq.abc.AbstractChannel) -> None:
+    """A broker confirms what it cannot route. Of a batch the good ones may arrive, and the caller is told it failed."""
+    await channel.queue_unbind(queue_name("email"), INBOUND, "email.#")
+
+    with pytest.raises(QueueRefusedError, match=r"no queue for email\.support"):
+        await queue.publish([make_message(1)])
+    with pytest.raises(QueueRefusedError):
+        await queue.publish([make_message(2, channel="phone"), make_message(3), make_message(4, channel="phone")])
+    await queue.publish([make_message(5, channel="phone")])
+
+    phone = await take(queue, 3)
+    assert {delivery.receipt_id for delivery in phone} == {f"receipt-phone-{number}" for number in (2, 4, 5)}
+
+
+async def test_a_channel_nobody_declared_is_refused(queue: RabbitQueue) -> None:
+    with pytest.raises(QueueRefusedError, match=r"no queue for fax\.support"):
+        await queue.publish([make_message(1, channel="fax")])
+
+
+async def test_a_full_queue_refuses_and_leaves_other_channels_alone(make: Opener) -> None:
+    queue = make(max_bytes=20_000)
+    await queue.start()
+    await until_answering(queue)
+    accepted = 0
+    with pytest.raises(QueueRefusedError, match=r"frontdesk\.inbound\.email: it is full"):
+        for number in range(200):
+            await queue.publish([make_message(number, body=b"x" * 1000)])
+            accepted += 1
+    await queue.publish([make_message(1, channel="phone")])
+
+    got = await take(queue, accepted + 1)
+
+    assert accepted >= 20  # RabbitMQ overshoots a little
+    assert len({delivery.receipt_id for delivery in got}) == accepted + 1
+
+
+async def test_two_publishes_of_one_receipt_are_told_apart(
+    queue: RabbitQueue, channel: aiormq.abc.AbstractChannel
+) -> None:
+    """Returned messages are matched by message id: with the receipt as id, the lost one would have been confirmed."""
+    await channel.queue_unbind(queue_name("email"), INBOUND, "email.#")
+    twins = [make_message(1, channel="email"), make_message(1, channel="phone")]
+    outcomes = await asyncio.gather(*(queue.publish([twin]) for twin in twins), return_exceptions=True)
+    assert isinstance(outcomes[0], QueueRefusedError)
+    assert outcomes[1] is None
+
+
+# --- what is on the wire ---------------------------------------------------------------------------------------------
+
+
+async def test_other_teams_find_the_documented_properties(
+    queue: RabbitQueue, channel: aiormq.abc.AbstractChannel
+) -> None:
+    await channel.queue_declare("theirs", exclusive=True)
+    await channel.queue_bind("theirs", INBOUND, "#")
+    sent = make_message(7)
+    await queue.publish([sent])
+
+    got = await channel.basic_get("theirs", no_ack=True)
+
+    properties = got.header.properties
+    assert got.body == sent.body
+    assert got.routing_key == "email.support"
+    assert (properties.content_type, properties.message_type) == ("application/json", "frontdesk.message.v1")
+    assert properties.delivery_mode == 2
+    assert properties.message_id not in (None, "", sent.receipt_id)
+    assert properties.headers == {
+        "receipt_id": sent.receipt_id,
+        "channel": "email",
+        "inbox": "support",
+        "traceparent": sent.traceparent,
+    }
+
+
+async def test_a_stranger_in_our_queue_is_delivered_and_does_not_break_the_consumer(
+    queue: RabbitQueue, channel: aiormq.abc.AbstractChannel
+) -> None:
+    await channel.basic_publish(b"hello", exchange=INBOUND, routing_key="email.by.hand")
+    [got] = await take(queue, 1)
+    assert (got.body, got.type, got.receipt_id, got.channel) == (b"hello", "", "", "email")
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, ""),
+        ({"x-death": []}, ""),
+        ({"x-death": "nonsense"}, ""),
+        ({"x-death": [{"reason": "delivery_limit", "queue": "q"}]}, "delivered more than 10 times"),
+        ({"x-death": [{"reason": "rejected", "queue": "q"}]}, "given up by queue q (rejected)"),
+    ],
+)
+def test_reasons_are_read_from_the_newest_death(headers: dict[str, object], expected: str) -> None:
+    assert read_reason(headers).startswith(expected)
+
+
+# --- somebody changed the broker -------------------------------------------------------------------------------------
+
+
+async def test_a_queue_with_other_arguments_is_named_and_heals_when_it_is_gone(
+    make: Opener, channel: aiormq.abc.AbstractChannel, caplog: pytest.LogCaptureFixture
+) -> None:
+    await channel.queue_declare(queue_name("email"), durable=True)
+    queue = make()
+    await queue.start()
+
+    with pytest.raises(QueueUnavailableError, match="exists with other arguments"):
+        await queue.publish([make_message(1)])
+    assert "exists with other arguments" in caplog.text
+
+    await channel.queue_delete(queue_name("email"))
+    await until_answering(queue)
+    await queue.publish([make_message(2)])
+
+
+async def test_another_length_limit_is_another_argument(queue: RabbitQueue, make: Opener) -> None:
+    other = make(max_bytes=DEFAULT_MAX_BYTES + 1)
+    await other.start()
+    with pytest.raises(QueueUnavailableError, match="max-length-bytes"):
+        await other.publish([make_message(1)])
+
+
+async def test_a_deleted_queue_is_declared_again(queue: RabbitQueue, channel: aiormq.abc.AbstractChannel) -> None:
+    await queue.publish([make_message(1)])
+    await queue.ack(await take(queue, 1))
+    await channel.queue_delete(queue_name("email"))
+
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await queue.publish([make_message(2)])
+                break
+            except QueueUnavailableError:
+                await asyncio.sleep(0.05)
+    [got] = await take(queue, 1)
+    assert got.receipt_id == "receipt-email-2"
+
+
+async def test_a_consumer_that_took_too_long_gets_its_messages_again(
+    queue: RabbitQueue, channel: aiormq.abc.AbstractChannel
+) -> None:
+    """The broker closes one AMQP channel and keeps the connection; a wrong ack does the same at once."""
+    await queue.publish([make_message(1)])
+    [held] = await take(queue, 1)
+    await held.tag.lane._channel.basic_ack(4711)  # unknown delivery tag: 406, channel closed
+
+    [again] = await take(queue, 1)
+
+    assert again.receipt_id == held.receipt_id
+    await queue.ack([held, again])
+    await until_depth(queue, lambda depth: depth.waiting == 0)
+
+
+async def test_dead_letters_wait_in_a_queue_of_their_own(
+    queue: RabbitQueue, channel: aiormq.abc.AbstractChannel
+) -> None:
+    await queue.publish([make_message(1)])
+    for _ in range(11):
+        await queue.release(await take(queue, 1))
+
+    async with asyncio.timeout(20):
+        while not (await channel.queue_declare(DEAD, passive=True)).message_count:
+            await asyncio.sleep(0.05)
+
+    [dead] = await take_dead(queue)
+    await queue.ack([dead])
