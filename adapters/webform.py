@@ -331,7 +331,7 @@ def _from_pairs(pairs: list[tuple[bytes, bytes]], files: list[UploadedFile], cha
     for raw_name, raw_value in pairs:
         if len(raw_value) > MAX_FIELD_BYTES:
             raise Refused(413, f"A field may hold {MAX_FIELD_BYTES // 1024} KiB; send longer texts as a file.")
-        name, value = _decode(raw_name, codec).strip()[:200], _decode(raw_value, codec)
+        name, value = _decode(raw_name, codec).strip(), _decode(raw_value, codec)
         _add_field(submission, name, value.replace("\r\n", "\n"))
     return submission
 
@@ -343,10 +343,17 @@ def _add_field(submission: Submission, name: str, value: str) -> None:
         # A name that comes twice: both are kept; two e-mail addresses are then seen to be none.
         earlier = submission.values.get(name)
         submission.values[name] = f"{earlier}\n{value}" if earlier else value
-    elif name in submission.extra:
+    else:
+        _add_extra(submission, name, value)
+
+
+def _add_extra(submission: Submission, name: str, value: Any) -> None:
+    """A field of the customer's own; one that comes twice (a choice of several) becomes a list."""
+    name = name.strip()[:200] or "unnamed"
+    if name in submission.extra:
         earlier = submission.extra[name]
         submission.extra[name] = [*earlier, value] if isinstance(earlier, list) else [earlier, value]
-    elif name:
+    else:
         submission.extra[name] = value
 
 
@@ -361,7 +368,7 @@ def _from_json(body: bytes) -> Submission:
             else:
                 _add_field(submission, name, (value or "").replace("\r\n", "\n"))
         else:
-            submission.extra[name[:200]] = value
+            _add_extra(submission, name, value)
     if len(submission.extra) > MAX_FIELDS:
         raise Refused(413, f"A form may have {MAX_FIELDS} fields.")
     return submission
@@ -476,10 +483,10 @@ def is_email(value: str) -> bool:
     Dots at odd places (`.john..doe@docomo.ne.jp`) are against RFC 5321 and belong to real people.
     """
     local, _, domain = value.rpartition("@")
-    probe = f"{re.sub(r'[.]+', '.', local).strip('.')}@{domain}"
+    # One more label, because names of private networks (corp.local) are refused and are addresses inside a company.
+    probe = f"{re.sub(r'[.]+', '.', local).strip('.')}@{domain}.com"
     try:
-        # The switch also lets through names of one label and of private networks; a dot is asked for all the same.
-        validate_email(probe, check_deliverability=False, globally_deliverable=False, test_environment=True)
+        validate_email(probe, check_deliverability=False)
     except (EmailNotValidError, ValueError):
         return False
     return "." in domain.strip(".")
