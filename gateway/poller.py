@@ -134,10 +134,10 @@ class Lease:
                 _log.warning("lease not renewed: %s", error, extra={"inbox": self._inbox})
             await _wait(stop, _RENEW_SECONDS)
 
-    async def take(self, seconds: float = LEASE_SECONDS) -> bool:
+    async def take(self) -> bool:
         """Take or renew it now; whether it is ours."""
         ours: bool = await self._runtime.store.write(
-            cursors.take_lease, self._inbox, str(self._runtime.gateway_id), seconds
+            cursors.take_lease, self._inbox, str(self._runtime.gateway_id), LEASE_SECONDS
         )
         if ours:
             self._ours.set()
@@ -159,7 +159,7 @@ class Lease:
         """Let another process take over at once. If that cannot be said, the lease runs out by itself."""
         if self._ours.is_set():
             with contextlib.suppress(Exception):
-                await self.take(0.0)
+                await self._runtime.store.write(cursors.drop_lease, self._inbox, str(self._runtime.gateway_id))
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +19,9 @@ from adapters.twitter import Twitter, TwitterOptions
 from gateway import poller
 from gateway.intake import Inbox, NotDurableError
 from gateway.poller import Lease, keep_polling, pause_after, poll_once, run_pollers
+from gateway.runtime import Runtime
+from gateway.settings import Settings
+from gateway.store import cursors
 from normalizer.message import Draft
 from tests.fakes.x_api import BEARER, FIRST_ID, US, FakeX, post
 
@@ -71,11 +76,9 @@ class Shelf:
         if fn.__name__ == "save_cursor":
             self.cursors[inbox] = args[0]
             return None
-        assert fn.__name__ == "take_lease"
-        owner, seconds = args
-        if self.owner not in ("", owner):
+        if self.owner not in ("", args[0]):
             return False
-        self.owner = owner if seconds else ""
+        self.owner = "" if fn.__name__ == "drop_lease" else args[0]
         return True
 
 
@@ -107,7 +110,7 @@ def process(shelf: Shelf, door: Door, adapter: Adapter[Any], name: str = "one") 
 
 
 async def once(runtime: Any) -> int:
-    [inbox] = runtime.inboxes.values()
+    [inbox] = [inbox for inbox in runtime.inboxes.values() if inbox.adapter.polls]
     lease = Lease(runtime, inbox.name)
     assert await lease.take()
     return await poll_once(runtime, inbox, lease)
@@ -279,3 +282,33 @@ async def test_mentions_of_x_are_polled_from_end_to_end() -> None:
     assert shelf.cursors == {"twitter": str(FIRST_ID + 3)}
     ids = [adapter.normalize(Raw(body, facts={"source": "poll"}))[0].external_id for body in door.accepted]
     assert ids == [str(FIRST_ID + number) for number in range(4)]
+
+
+# --- with the real store, queue and door ------------------------------------------------------------------------
+
+
+def options_for(x: FakeX) -> dict[str, Any]:
+    return {"channel": "twitter", "bearer_token": BEARER, "user_id": US, "api_base": x.url, "poll_seconds": 1}
+
+
+async def test_mentions_reach_the_real_queue_once_whichever_process_polls(tmp_path: Path) -> None:
+    async with FakeX() as x, AsyncExitStack() as ending:
+        settings = Settings(data_dir=tmp_path, inboxes={"twitter": options_for(x)})
+        processes = [Runtime(settings) for _ in range(2)]
+        for runtime in processes:
+            ending.push_async_callback(runtime.close)
+            await runtime.migrate()
+        one, two = processes
+        for runtime in processes:
+            await runtime.start()
+        x.posts = [post(number) for number in range(3)]
+        assert await once(one) == 3
+        assert not await Lease(two, "twitter").take(), "another process holds the lease"
+        lease = Lease(one, "twitter")
+        assert await lease.take()
+        await lease.give_up()
+        x.posts.append(post(3))
+        assert await once(two) == 1, "it goes on where the first one stopped"
+        assert await two.store.read(cursors.read_cursor, "twitter") == str(FIRST_ID + 3)
+        waiting = await one.queue.depth()
+        assert waiting.ready["twitter"] == 4
