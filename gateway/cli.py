@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -24,7 +25,18 @@ Channel = Literal["email", "form", "chat", "phone", "twitter"]
 Outcome = Literal["ticketed", "appended", "duplicate", "updated", "suspended", "dead", "ignored"]
 Flag = Parameter(negative=(), show_default=False)
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="Print JSON, one object a line.")]
-Paths = Annotated[list[str], Parameter(help="Files and folders; `-` is standard input.")]
+
+
+def _no_options(_type: object, paths: Sequence[str]) -> None:
+    for path in paths:
+        if path.startswith("-") and path != "-":
+            raise ValueError(f"unknown option {path}; a file of that name is ./{path}")
+
+
+Paths = Annotated[
+    list[str],
+    Parameter(help="Files and folders; `-` is standard input.", allow_leading_hyphen=True, validator=_no_options),
+]
 Limit = Annotated[int, Parameter(help="How many at most.")]
 OfChannel = Annotated[Channel | None, Parameter(help="Only those of this channel.")]
 Quiet = Annotated[bool, Flag, Parameter(help="Do not print addresses and link.")]
@@ -282,6 +294,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. Expected errors are a sentence on standard error."""
     from gateway.commands.failures import USAGE, explain
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a Latin-1 terminal must not end a listing
     try:
         result = verbs(list(arguments))
         sys.stdout.flush()
@@ -291,7 +306,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader has seen enough: frontdesk export | head
-        sys.stdout = None  # type: ignore[assignment]  # the interpreter would flush into the closed pipe
+        sys.stdout = None  # the interpreter would flush into the closed pipe
         return 141
     except Exception as error:
         told = explain(error)

@@ -19,7 +19,7 @@ def list_letters(*, as_json: bool) -> int:
     """Print the dead letters."""
 
     async def run() -> list[dict[str, Any]]:
-        async with opened() as runtime:
+        async with opened(store_only=True) as runtime:
             return await runtime.store.read(dead.list_dead)
 
     letters = finish(run())
@@ -35,7 +35,7 @@ def show_letter(letter_id: int, *, as_json: bool) -> int:
     """Print one dead letter and the message in it."""
 
     async def run() -> dict[str, Any] | None:
-        async with opened() as runtime:
+        async with opened(store_only=True) as runtime:
             return await runtime.store.read(dead.show_dead, letter_id)
 
     letter = finish(run())
@@ -72,8 +72,7 @@ def replay_letters(letter_ids: Sequence[int], *, everything: bool, dry_run: bool
                 raise CommandError(f"there is no dead letter {', '.join(unknown)}", NOT_SO)
             waiting = [number for number, letter in known.items() if not letter.get("replayed_at")]
             chosen = waiting if everything else list(letter_ids)
-            await dead.replay(runtime, chosen, dry_run)
-            return chosen
+            return await dead.replay(runtime, chosen, dry_run)
 
     chosen = finish(run())
     if as_json:
@@ -95,11 +94,8 @@ def drop_letter(letter_id: int, *, confirmed: bool) -> int:
             raise CommandError("kept", NOT_SO)
 
     async def run() -> bool:
-        async with opened() as runtime:
-            if await runtime.store.read(dead.show_dead, letter_id) is None:
-                return False
-            await runtime.store.write(dead.drop, letter_id)
-            return True
+        async with opened(store_only=True) as runtime:
+            return await runtime.store.write(dead.drop, letter_id)
 
     if not finish(run()):
         raise CommandError(f"there is no dead letter {letter_id}", NOT_SO)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from gateway.runtime import Runtime
 from gateway.settings import load_settings
+from gateway.telemetry import configure_logging
 from gateway.worker.consume import Worker
 
 T = TypeVar("T")
@@ -25,23 +26,40 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def opened(*, migrated: bool = False) -> AsyncIterator[Runtime]:
-    """The configured runtime. `migrated`: bring the schema up to date first, as `frontdesk up` does."""
-    runtime = Runtime(load_settings())
-    await runtime.start()
+async def opened(*, store_only: bool = False) -> AsyncIterator[Runtime]:
+    """The configured runtime. With `store_only` no broker is reached for and no inbox is set up: enough to read."""
+    settings = load_settings()
+    # What a process logs as a matter of course is noise beside the answer of a command.
+    configure_logging("warning" if settings.log_level == "info" else settings.log_level, settings.log_format)
+    runtime = Runtime(settings)
     try:
+        if not store_only:
+            await runtime.start()
         yield runtime
     finally:
         await runtime.close()
 
 
+@asynccontextmanager
+async def taking_in(runtime: Runtime) -> AsyncIterator[None]:
+    """While messages are accepted here: publish the tally of this gateway life, so that the audit knows of them."""
+    done = asyncio.Event()
+    reporting = asyncio.create_task(runtime.intake.report(done))
+    try:
+        yield
+    finally:
+        done.set()
+        await reporting
+
+
 async def record_everything(runtime: Runtime) -> None:
     """Work, beside whatever other workers there are, until nothing waits in the queue any more."""
     settings = runtime.settings
+    await runtime.migrate()
     stop = asyncio.Event()
     worker = Worker(runtime.queue, runtime.store, batch_size=settings.batch_size, linger=settings.batch_linger)
     working = asyncio.create_task(worker.run(stop))
     while not working.done() and (await runtime.queue.depth()).waiting:
-        await asyncio.wait({working}, timeout=0.1)
+        await asyncio.wait({working}, timeout=0.05)
     stop.set()
     await working

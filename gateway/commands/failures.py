@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sys
 from typing import Final
 
@@ -59,6 +60,9 @@ def _explain_service(error: BaseException) -> tuple[int, str] | None:
         return TEMPORARY, f"store: {error}; is the database up (FRONTDESK_STORE_URL)?"
     if name == "BlobsUnavailableError":
         return TEMPORARY, f"blobs: {error}; is the disk full or read-only (FRONTDESK_BLOB_DIR)?"
+    if isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
+        # The queue and the listeners wrap theirs; what comes bare comes from the database driver.
+        return TEMPORARY, f"store: {error.strerror or 'no answer'}; is the database up (FRONTDESK_STORE_URL)?"
     if "sqlalchemy" not in sys.modules or not type(error).__module__.startswith(("sqlalchemy", "asyncpg")):
         return None
     text = f"{type(getattr(error, 'orig', error)).__name__} {error}".lower()

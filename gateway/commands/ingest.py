@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway.commands.desk import finish, opened, record_everything
+from gateway.commands.desk import finish, opened, record_everything, taking_in
 from gateway.commands.failures import NOT_SO, OK, TEMPORARY, USAGE, CommandError, explain
 from gateway.commands.output import byte_progress, note, print_json, print_line
 from gateway.ingest import ingest
@@ -35,8 +35,10 @@ async def _ingest(paths: Sequence[str], inbox: str, *, wait: bool, as_json: bool
         if inbox not in runtime.inboxes:
             names = ", ".join(sorted(runtime.inboxes))
             raise CommandError(f"there is no inbox {inbox!r}; the inboxes are {names}", USAGE)
-        with byte_progress("accepting", await asyncio.to_thread(_total_bytes, paths)) as advance:
-            report = await ingest(runtime, inbox, paths, _reporter(advance, as_json=as_json))
+        total = await asyncio.to_thread(_total_bytes, paths)
+        with byte_progress("accepting", total) as advance:
+            async with taking_in(runtime):
+                report = await ingest(runtime, inbox, paths, _reporter(advance, as_json=as_json))
         if not as_json:
             seconds = time.monotonic() - started
             print_line(f"accepted {report.accepted}, refused {len(report.refused)}, in {seconds:.1f} s")

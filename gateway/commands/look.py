@@ -33,7 +33,7 @@ def show_tickets(ticket_id: int | None, *, channel: str | None, waiting: bool, l
 
 
 async def _list_tickets(channel: str, *, waiting: bool, limit: int, as_json: bool) -> int:
-    async with opened() as runtime:
+    async with opened(store_only=True) as runtime:
         page = await runtime.store.read(ticket_store.newest_first, Ask(limit), channel, waiting)
     if as_json:
         for row in page.rows:
@@ -47,7 +47,7 @@ async def _list_tickets(channel: str, *, waiting: bool, limit: int, as_json: boo
 
 
 async def _show_ticket(ticket_id: int, *, as_json: bool) -> int:
-    async with opened() as runtime:
+    async with opened(store_only=True) as runtime:
         ticket = await runtime.store.read(ticket_store.get_ticket, ticket_id)
         if ticket is None:
             raise CommandError(f"there is no ticket {ticket_id}", NOT_SO)
@@ -99,7 +99,7 @@ async def _show_receipt(receipt_id: str, *, as_json: bool) -> int:
         wanted = UUID(receipt_id)
     except ValueError:
         raise CommandError(f"{receipt_id!r} is not a receipt id; it looks like a UUID", USAGE) from None
-    async with opened() as runtime:
+    async with opened(store_only=True) as runtime:
         row = await runtime.store.read(receipt_store.get_receipt, wanted)
     if row is None:
         raise CommandError(f"nothing is recorded under receipt {wanted} yet; it may still be in the queue", NOT_SO)
@@ -113,7 +113,7 @@ async def _show_receipt(receipt_id: str, *, as_json: bool) -> int:
 
 
 async def _list_receipts(outcome: str | None, channel: str | None, limit: int, *, as_json: bool) -> int:
-    async with opened() as runtime:
+    async with opened(store_only=True) as runtime:
         rows = await runtime.store.read(newest_receipts, outcome, channel, limit)
     if as_json:
         for row in rows:
@@ -141,7 +141,7 @@ def export_comments() -> int:
 
 async def _export() -> int:
     after = 0
-    async with opened() as runtime:
+    async with opened(store_only=True) as runtime:
         while rows := await runtime.store.read(ticket_store.export, after, _PAGE):
             after = rows[-1]["id"]
             for row in rows:

@@ -16,7 +16,8 @@ def print_json(value: Any) -> None:
     from pydantic_core import to_json  # noqa: PLC0415
 
     line = to_json(value, bytes_mode="base64", inf_nan_mode="null")
-    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(line + b"\n")  # UTF-8 whatever the locale says
 
 
 def print_line(text: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.commands.desk import finish
 from gateway.commands.failures import OK
+from gateway.commands.output import print_json, print_line
 from gateway.settings import load_settings
 
 
@@ -23,3 +24,33 @@ def run_demo(*, exit_after: bool, data_dir: Path | None) -> int:
     from gateway.demo import demo
 
     return finish(demo(exit_after, data_dir))
+
+
+def run_migrations() -> int:
+    """Bring the database to this version's schema."""
+    from gateway.commands.desk import opened
+    from gateway.store.migrate import migrate
+
+    async def upgrade() -> tuple[str | None, str]:
+        async with opened(store_only=True) as runtime:
+            return await runtime.store.write(migrate)
+
+    before, now = finish(upgrade())
+    if before == now:
+        print_line(f"the database is at {now}, nothing to do")
+    else:
+        print_line(f"migrated the database from {before or 'nothing'} to {now}")
+    return OK
+
+
+def print_console_link(*, as_json: bool) -> int:
+    """Print a link that opens the console once. It is signed with a secret of the data folder, so any process can."""
+    from gateway.runtime import Runtime
+
+    runtime = Runtime(load_settings())
+    link = f"{runtime.settings.base_url}/console/login?token={runtime.logins.issue()}"
+    if as_json:
+        print_json({"url": link})
+    else:
+        print_line(link)
+    return OK
