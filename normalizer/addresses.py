@@ -21,6 +21,7 @@ from normalizer import headers
 MAX_ADDRESSES: Final = 100
 _MAX_INPUT: Final = 65_536
 _BARE: Final = re.compile(r"[^\s<>\"(),:;@\[\]\\]{1,64}+@[^\s<>\"(),:;@\[\]\\]{1,255}+")
+_QUOTED_LOCAL: Final = re.compile(r"\"[^\"<>\x00-\x1f]{1,64}\"@[^\s<>\"(),:;@\[\]\\]{1,255}+")
 _IN_TEXT: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}+@[\w.-]{1,255}+")
 _PLAIN: Final = re.compile(r"(?:([^<>\"(),:;@\[\]\\=]{1,200}?) ?)?<?([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>?\Z")
 
@@ -185,8 +186,9 @@ def _mailbox(item: tuple[str, str, str, bool]) -> Address | None:
             name = "" if value else words
     else:
         value = _bare(words)
-        name = words.replace(_raw_bare(words), "", 1) if value else words
-    if not value:
+        name = words.replace(value, "", 1)
+    local, _, domain = value.rpartition("@")
+    if not (local and domain) or any(char in "<>" for char in value):
         return None
     return Address(canonical_email(value), _display(name) or _display(comment))
 
@@ -222,8 +224,11 @@ def _bare(words: str) -> str:
         return found
     if "=?" in words:
         return _raw_bare(headers.decode_words(words))
+    if (match := _QUOTED_LOCAL.search(words)) is not None:
+        return match.group()
     compact = "".join(words.split())
-    return compact if compact.count("@") == 1 and 2 < len(compact) < 320 and not compact.startswith("@") else ""
+    plain = compact.count("@") == 1 and len(compact) < 320 and not any(char in '<>()"' for char in compact)
+    return compact if plain and compact.strip("@") == compact else ""
 
 
 def _display(name: str) -> str:

@@ -18,6 +18,7 @@ _MAX_DEPTH: Final = 600
 _MANY_REFERENCES: Final = 30_000
 
 # Sentinels in marked text. They are C0 controls, which `to_marked_text` removes from the input first.
+_INDENT: Final = "\x01"  # a space at the start of a line that is meant
 HISTORY: Final = "\x02"  # from here on everything is an older message
 _CONTROLS: Final = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127))
 
@@ -198,6 +199,8 @@ class _Renderer:
             text = text.strip()
             if "  " in text:
                 text = _SPACE_RUN.sub(" ", text)
+            if _INDENT in text:
+                text = text.replace(_INDENT, " ")
         if text or (keep and not self.blank):
             self.lines.append(("> " * self.quote + text).rstrip() if self.quote else text)
             self.blank = not text
@@ -272,7 +275,7 @@ class _Renderer:
             self._bullet()
 
     def _bullet(self) -> None:
-        indent = "  " * (len(self.lists) - 1)
+        indent = _INDENT * 2 * (len(self.lists) - 1)
         if self.lists and self.lists[-1] > 0:
             self.line.append(f"{indent}{self.lists[-1]}. ")
             self.lists[-1] += 1

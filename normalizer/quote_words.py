@@ -40,7 +40,8 @@ _wrote = "|".join(sorted((re.escape(word) for word in set(_WROTE)), key=len, rev
 _openers = "|".join(sorted((re.escape(word) for word in set(_OPENERS)), key=len, reverse=True))
 
 MAY_ATTRIBUTE: Final = re.compile(
-    rf"(?:[>\-–—*_\s]{{0,8}})(?:(?:{_openers})[\s,:.]|\S*\d|[^\s]{{1,60}}@|[\"'<\[(]|[^\W\d_]+[.,]?\s)", re.IGNORECASE
+    rf"(?:[>\-–—*_\s]{{0,8}})(?:(?:{_openers})[\s,:.]|\S*\d|[^\s]{{1,60}}@|[\"'<\[(]|[^\W\d_]+[.,]{{0,2}}\s)",
+    re.IGNORECASE,
 )
 _WROTE_ANYWHERE: Final = re.compile(rf"(?<!\w)(?:{_wrote})(?!\w)|写道|寫道|書きました|작성|のメッセージ", re.IGNORECASE)
 DIGIT: Final = re.compile(r"[\d@<]")

@@ -62,7 +62,7 @@ def _classify(lines: list[str]) -> list[int]:
             continue
         if bare.startswith("```"):
             fence = not fence
-        elif bare[0] == ">":
+        elif bare[0] == ">" and not fence:
             kinds[number] = _QUOTED
         elif markup.HISTORY in bare:
             kinds[number] = _REST

@@ -105,7 +105,7 @@ class Tree:
             raise OverBudgetError("header_bytes", f"a header of more than {MAX_HEADER_BYTES} octets")
         if len(fields) > MAX_FIELDS:
             raise OverBudgetError("header_fields", f"more than {MAX_FIELDS} header fields")
-        if self.data.count(b"=?", start, body) > MAX_WORDS * 2:
+        if self.data.count(b"=?", start, body) > MAX_WORDS:
             raise OverBudgetError("encoded_words", f"more than {MAX_WORDS} encoded words in a header")
         if body - start > MAX_FIELD_BYTES and any(len(value) >= MAX_FIELD_BYTES for _, value in fields):
             raise OverBudgetError("field_bytes", f"a header field of more than {MAX_FIELD_BYTES} octets")

@@ -1,0 +1,234 @@
+"""Mails in every shape: structure, bodies, attachments, and that no bytes at all make the reader raise."""
+
+from __future__ import annotations
+
+import base64
+import random
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from normalizer import markup, mime
+
+
+def mail(*lines: str, header: str = "From: a@x.org\nSubject: s\n") -> bytes:
+    return (header + "\n".join(lines)).encode()
+
+
+MULTI = "Content-Type: multipart/{}; boundary=B\n\n"
+
+
+def parts(kind: str, *bodies: str, end: str = "--B--\n") -> bytes:
+    return mail(MULTI.format(kind) + "".join(f"--B\n{body}\n" for body in bodies) + end)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (mail("", "Hello"), "Hello"),
+        (mail("", "a\r\nb\rc"), "a\nb\nc"),
+        (b"\xef\xbb\xbf" + mail("", "Hello"), "Hello"),
+        (b"\r\n\n" + mail("", "Hello"), "Hello"),
+        (b"From anna@x.org Mon Feb  3 10:00:00 2025\n" + mail("", "Hello"), "Hello"),
+        (b"From : a@x.org\rSubject : s\r\rHello\rthere", "Hello\nthere"),
+        (parts("mixed", "\nfirst", "Content-Type: text/plain\n\nsecond"), "first\n\nsecond"),
+        (parts("alternative", "\nplain", "Content-Type: text/html\n\n<p>html</p>"), "plain"),
+        (parts("alternative", "\n  ", "Content-Type: text/html\n\n<p>html</p>"), "html"),
+        (parts("mixed", "\nbefore", "Content-Type: image/png\n\nx", "\nafter"), "before\n\nafter"),
+        (parts("mixed", "\nnever closed", end=""), "never closed\n"),
+        (mail("Content-Type: multipart/mixed", "", "no boundary"), "no boundary"),
+        (mail("Content-Type: text/html", "", "<p>one<br>two</p>"), "one\ntwo"),
+        (mail("Content-Type: text/html", "", "<meta charset=koi8-r>", header="").replace(b"\n<", b"\n\xf0<"), "П"),
+        (mail("Content-Type: text/plain; format=flowed", "", "a long \nline", "> cited \n> text", "-- ", "Anna"),
+         "a long line\n> cited text\n-- \nAnna"),
+        (mail("Content-Type: text/plain; format=flowed; delsp=yes", "", "unbro \nken"), "unbroken"),
+        (mail("Content-Transfer-Encoding: base64", "", base64.b64encode(b"Hello").decode()), "Hello"),
+        (mail("Content-Transfer-Encoding: base64", "", "SGVsb"), "Hel"),
+        (mail("Content-Transfer-Encoding: quoted-printable", "Content-Type: text/plain; charset=utf-8", "", "=C3=BC=\n!"), "ü!"),
+        (mail("Content-Transfer-Encoding: x-none", "", "as it is"), "as it is"),
+        (mail("not a header line at all", "still not", ""), "not a header line at all\nstill not\n"),
+        (mail("", "nul\x00byte"), "nulbyte"),
+    ],
+)  # fmt: skip
+def test_text(data: bytes, text: str) -> None:
+    assert mime.parse(data).text == text
+
+
+@pytest.mark.parametrize(
+    ("boundary", "opening", "closing"),
+    [("---- x ----", "------ x ----", "------ x ------"), ("a--", "--a--", "--a----"), ("=_x'()+_,-./:=?", None, None), ("B", "--B \t", "--B-- ")],
+)  # fmt: skip
+def test_boundaries_that_look_like_something_else(boundary: str, opening: str | None, closing: str | None) -> None:
+    opening, closing = opening or f"--{boundary}", closing or f"--{boundary}--"
+    data = mail(f'Content-Type: multipart/mixed; boundary="{boundary}"', "", opening, "", "seen", closing, "epilogue")
+    assert mime.parse(data).text == "seen"
+
+
+def test_an_inner_boundary_that_starts_like_the_outer_one() -> None:
+    inner = "Content-Type: multipart/alternative; boundary=BB\n\n--BB\n\nplain\n--BB\nContent-Type: text/html\n\n<b>h</b>\n--BB--"
+    read = mime.parse(parts("mixed", inner, "Content-Type: text/plain; name=n.txt\n\nfile"))
+    assert (read.text, read.html, [item.filename for item in read.attachments]) == ("plain", "<b>h</b>", ["n.txt"])
+
+
+def test_a_mail_as_a_client_writes_it() -> None:
+    message = EmailMessage()
+    message["From"], message["Subject"] = "Änna <a@x.org>", "Grüße"
+    message.set_content("Text")
+    message.add_alternative('<p>Html <img src="cid:pic"></p>', subtype="html")
+    message.get_payload()[1].add_related(b"\x89PNG\r\n\x1a\n...", "image", "png", cid="<pic>", filename="p.png")  # type: ignore[union-attr, index]
+    message.add_attachment(b"%PDF-1.4", maintype="application", subtype="octet-stream", filename="Größe & Preis.pdf")
+    inner = EmailMessage()
+    inner["Subject"] = "Inner / mail"
+    inner.set_content("inside")
+    message.add_attachment(inner)
+    read = mime.parse(message.as_bytes())
+    assert (read.subject, read.text.strip()) == ("Grüße", "Text")
+    assert [(item.filename, item.sniffed_type, item.inline, item.content_id) for item in read.attachments] == [
+        ("p.png", "image/png", True, "pic"),
+        ("Größe & Preis.pdf", "application/pdf", False, ""),
+        ("mail.eml", "", False, ""),
+    ]
+    assert not read.problems
+
+
+def test_a_uuencoded_file_in_the_text_is_a_file_and_damaged_ones_stay_text() -> None:
+    read = mime.parse(mail("", "See:", "begin 644 hi.txt", "#:&D*", "`", "end", "Bye"))
+    assert (read.text, read.attachments[0].filename, read.attachments[0].content) == ("See:\nBye", "hi.txt", b"hi\n")
+    assert "begin 644" in mime.parse(mail("", "begin 644 hi.txt", "not uuencoded é", "end")).text
+
+
+def test_a_bounce_says_who_and_what() -> None:
+    data = mail(
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=B", "", "--B", "", "It failed.", "--B",
+        "Content-Type: message/delivery-status", "", "Reporting-MTA: dns; mx.x.org", "", "Final-Recipient: rfc822; gone@y.org",
+        "Action: failed", "Status: 5.1.1", "", "--B", "Content-Type: text/rfc822-headers", "", "Message-ID: <ours@desk>", "", "--B--",
+    )  # fmt: skip
+    read = mime.parse(data)
+    assert read.report_type == "delivery-status"
+    assert dict(read.report)["final-recipient"] == "rfc822; gone@y.org"
+    assert dict(read.reported)["message-id"] == "<ours@desk>"
+    assert read.text == "It failed."
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("mime_ambiguous", mail("Content-Type: text/plain", "Content-Type: text/html", "", "x")),
+        ("mime_ambiguous", mail("Content-Transfer-Encoding: 7bit", "Content-Transfer-Encoding: base64", "", "x")),
+        ("mime_ambiguous", mail("Content-Type: multipart/mixed; boundary=a; boundary=B", "", "--a", "", "x", "--a--")),
+        ("mime_unclosed", parts("mixed", "\nx", end="")),
+        ("mime_no_boundary", mail("Content-Type: multipart/mixed", "", "x")),
+        ("encoding_unknown", mail("Content-Transfer-Encoding: yenc", "", "x")),
+        ("charset_damaged", mail("Content-Type: text/plain; charset=utf-7", "", "+ADw-")),
+        ("duplicate_from", mail("From: b@y.org", "", "x")),
+        ("not_fetched", mail("Content-Type: message/external-body; access-type=local-file; name=/etc/passwd", "", "x")),
+        ("not_fetched", mail("Content-Type: message/partial; id=1; number=1", "", "x")),
+        ("encrypted", mail("Content-Type: application/pkcs7-mime; smime-type=enveloped-data", "", "x")),
+        ("header_malformed", mail("this is no field", "X-Ok: 1", "", "x")),
+    ],
+)
+def test_what_is_odd_is_named(name: str, data: bytes) -> None:
+    assert name in [problem.name for problem in mime.parse(data).problems]
+
+
+@pytest.mark.parametrize(
+    ("budget", "data"),
+    [
+        ("parts", parts("mixed", *["\nx"] * 1_001)),
+        ("header_bytes", mail(*["X-Long: " + "a" * 900] * 400, "", "x")),
+        ("field_bytes", mail("X-Long: " + "a" * 70_000, "", "x")),
+        ("header_fields", mail(*["X: y"] * 1_100, "", "x")),
+        ("encoded_words", mail("X-Many: " + " ".join(["=?utf-8?q?a?="] * 2_100), "", "x")),
+        ("parameters", mail("Content-Type: text/plain" + ";a=b" * 300, "", "x")),
+        ("depth", mail("".join(f"Content-Type: multipart/mixed; boundary={n}\n\n--{n}\n" for n in range(60)))),
+    ],
+)
+def test_over_budget_says_which_and_what_is_safe_to_know(budget: str, data: bytes) -> None:
+    with pytest.raises(mime.OverBudgetError) as caught:
+        mime.parse(data)
+    assert caught.value.name == budget
+    assert caught.value.fields["from"] == "a@x.org"
+    assert caught.value.fields["subject"] == "s"
+
+
+@pytest.mark.parametrize(
+    ("given_name", "shown"),
+    [
+        ("../../etc/cron.d/pwn", "pwn"), ("C:\\Windows\\x.exe", "x.exe"), ("/abs/olute", "olute"), ("a\u202egnp.exe", "agnp.exe"),
+        ("\u200b.htaccess", "htaccess"), ("a\r\nX: y", "a X_ y"), ("<img src=x>.png", "_img src=x_.png"), ("...", "attachment-1.bin"),
+        ("x" * 10_000 + ".pdf", "x" * 251 + ".pdf"), ("ü" * 400, "ü" * 127),
+    ],
+)  # fmt: skip
+def test_file_names_are_for_showing(given_name: str, shown: str) -> None:
+    encoded = base64.b64encode(given_name.encode()).decode()
+    data = mail(f'Content-Type: application/octet-stream; name="=?utf-8?B?{encoded}?="', "", "x")
+    name = mime.parse(data).attachments[0].filename
+    assert name == shown
+    assert len(name.encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("content", "looks_like"),
+    [
+        (b"<html><script>x</script>", "text/html"), (b"\n <!DOCTYPE html>", "text/html"), (b"<svg xmlns='x' onload='y'/>", "image/svg+xml"),
+        (b"GIF89a/*<script>alert(1)</script>*/", "text/html"), (b"MZ\x90\x00", "application/vnd.microsoft.portable-executable"),
+        (b"%PDF-1.7", "application/pdf"), (b"\xff\xd8\xff\xe0\x00\x10JFIF", "image/jpeg"), (b"just words", ""), (b"", ""),
+    ],
+)  # fmt: skip
+def test_what_bytes_look_like(content: bytes, looks_like: str) -> None:
+    data = mail(
+        "Content-Type: image/gif; name=x.gif",
+        "Content-Transfer-Encoding: base64",
+        "",
+        base64.b64encode(content).decode(),
+    )
+    assert mime.parse(data).attachments[0].sniffed_type == looks_like
+
+
+def test_text_and_html_that_disagree_are_both_kept() -> None:
+    read = mime.parse(parts("alternative", "\nyes", "Content-Type: text/html\n\n<p>no</p>"))
+    assert (read.text, markup.to_text(read.html)) == ("yes", "no")
+
+
+def read_anything(data: bytes) -> None:
+    try:
+        read = mime.parse(data)
+    except mime.OverBudgetError as error:
+        assert error.sentence
+        return
+    for value in (read.text, read.html, read.subject, *(item.filename for item in read.attachments)):
+        value.encode("utf-8")
+    assert "\x00" not in read.text
+    assert markup.HISTORY not in read.text
+
+
+@given(st.binary(max_size=600))
+def test_no_bytes_raise(data: bytes) -> None:
+    read_anything(data)
+
+
+TOKENS = [b"\n", b"\r\n", b"--B", b"--", b"Content-Type: ", b"multipart/mixed", b"; boundary=B", b"text/html", b"<b>", b"=?utf-8?q?", b"?=",
+          b"Content-Transfer-Encoding: base64\n", b"message/rfc822", b"multipart/alternative", b"\xff\xfe", b"\x00", b"begin 644 x\n", b"end", b" "]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(TOKENS), max_size=60))
+def test_no_arrangement_of_mail_pieces_raises(pieces: list[bytes]) -> None:
+    read_anything(b"".join(pieces))
+
+
+@given(st.integers(0, 10_000))
+def test_no_damage_to_a_real_mail_raises(seed: int) -> None:
+    whole = bytearray(parts("mixed", "Content-Type: multipart/alternative; boundary=C\n\n--C\n\nplain\n--C\nContent-Type: text/html\n\n<b>h</b>\n--C--",
+                            "Content-Type: image/png; name*=utf-8''x.png\nContent-Transfer-Encoding: base64\n\niVBORw0KGgo="))  # fmt: skip
+    chance = random.Random(seed)
+    for _ in range(chance.randrange(1, 12)):
+        place = chance.randrange(len(whole))
+        if chance.random() < 0.5:
+            whole[place] = chance.randrange(256)
+        else:
+            del whole[place : place + chance.randrange(1, 30)]
+        if not whole:
+            break
+    read_anything(bytes(whole))
