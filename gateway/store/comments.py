@@ -99,7 +99,7 @@ def export(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Row]:
 def merge_targets(conn: Connection) -> dict[int, int]:
     """Merged ticket -> the ticket that now holds what it held."""
     query = select(tickets.c.id, tickets.c.merged_into).where(tickets.c.merged_into.is_not(None))
-    step: dict[int, int] = dict(conn.execute(query).tuples().all())
+    step: dict[int, int] = dict(conn.execute(query).all())
     return {ident: _follow(step, ident) for ident in step}
 
 

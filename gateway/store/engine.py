@@ -26,6 +26,8 @@ T = TypeVar("T")
 # SQLSTATE classes that say "not now" rather than "never": connection, rollback, resources, operator, system, and
 # 25P03/25006 (a standby or a closed idle transaction).
 _TRANSIENT_CLASSES: Final = ("08", "40", "53", "55", "57", "58")
+# Busy, locked, out of memory, read-only, interrupted, I/O error, full, cannot open, protocol.
+_TRANSIENT_SQLITE: Final = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
 _STATEMENT_TIMEOUT_MS: Final = 30_000
 _LEDGER_LOCK: Final = 0x46726F6E74  # "Front": the advisory lock that makes recording one hand's work
 
@@ -82,9 +84,10 @@ def is_transient(error: BaseException) -> bool:
         return True
     if not isinstance(error, DBAPIError):
         return isinstance(error, SQLAlchemyError) and "QueuePool limit" in str(error)
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    if state:
+    if state := getattr(error.orig, "sqlstate", None):
         return str(state).startswith(_TRANSIENT_CLASSES)
+    if (code := getattr(error.orig, "sqlite_errorcode", None)) is not None:
+        return code & 0xFF in _TRANSIENT_SQLITE  # the low byte is the primary code
     return error.connection_invalidated or isinstance(error, OperationalError)
 
 

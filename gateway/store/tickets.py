@@ -130,15 +130,18 @@ def newest_first(conn: Connection, ask: Ask, channel: str = "", waiting: bool = 
 
 
 def summarise(conn: Connection, page: Page) -> Page:
-    """Add to each row what a list shows: `requester` (a name), `snippet` (the latest words), `files`, `automated`."""
+    """Add to each row what a list shows: `requester` (a name), `latest` (comment), `files` (how many), and, when the
+    ticket has no subject, `opening` (its first words)."""
     ids = [row["id"] for row in page.rows]
     latest = _latest_comments(conn, ids)
+    firsts = first_comments(conn, [row["id"] for row in page.rows if not row["subject"]])
     names = _names(conn, {row["requester_id"] for row in page.rows if row["requester_id"]})
     files = _file_counts(conn, ids)
     for row in page.rows:
         last = latest.get(row["id"], {})
         row["requester"] = names.get(row["requester_id"], "") or last.get("author_name") or last.get("author_value")
         row["latest"] = last
+        row["opening"] = firsts.get(row["id"], {}).get("text", "")[:300]
         row["files"] = files.get(row["id"], 0)
     return page
 
@@ -146,7 +149,7 @@ def summarise(conn: Connection, page: Page) -> Page:
 def channel_counts(conn: Connection) -> dict[str, int]:
     """Listed tickets by channel."""
     query = select(tickets.c.channel, func.count()).where(tickets.c.merged_into.is_(None)).group_by(tickets.c.channel)
-    return dict(conn.execute(query).tuples().all())
+    return dict(conn.execute(query).all())
 
 
 def waiting_count(conn: Connection) -> int:
@@ -179,7 +182,7 @@ def _names(conn: Connection, ids: set[int]) -> dict[int, str]:
     if not ids:
         return {}
     query = select(customers.c.id, customers.c.name).where(customers.c.id.in_(sorted(ids)))
-    return dict(conn.execute(query).tuples().all())
+    return dict(conn.execute(query).all())
 
 
 def _file_counts(conn: Connection, ids: Sequence[int]) -> dict[int, int]:
@@ -191,7 +194,7 @@ def _file_counts(conn: Connection, ids: Sequence[int]) -> dict[int, int]:
         .where(comments.c.ticket_id.in_(ids))
         .group_by(comments.c.ticket_id)
     )
-    return dict(conn.execute(query).tuples().all())
+    return dict(conn.execute(query).all())
 
 
 __all__ = [

@@ -187,7 +187,7 @@ def _dead_row(delivery: Delivered, reason: str) -> dict[str, Any]:
     try:
         envelope = from_json(delivery.body)
         gateway, sequence = str(envelope["gateway"])[:64], int(envelope["sequence"])
-        received_at = datetime.fromisoformat(envelope["received_at"])
+        received_at = datetime.fromisoformat(envelope["received_at"]).astimezone(UTC)
     except (ValueError, TypeError, KeyError, OverflowError):
         gateway, sequence, received_at = "", 0, datetime.now(UTC)
     try:
@@ -197,14 +197,14 @@ def _dead_row(delivery: Delivered, reason: str) -> dict[str, Any]:
     return {
         "receipt_id": receipt_id,
         "gateway": gateway,
-        "sequence": sequence,
+        "sequence": sequence if 0 <= sequence < 1 << 63 else 0,  # the column has 64 bits
         "channel": delivery.channel[:16],
         "inbox": delivery.inbox,
         "type": delivery.type,
         "body": delivery.body,
         "reason": reason,
         "attempts": delivery.attempts,
-        "received_at": received_at if received_at.tzinfo else datetime.now(UTC),
+        "received_at": received_at,
     }
 
 

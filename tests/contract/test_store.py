@@ -1,0 +1,196 @@
+"""One suite for both databases: migrations, concurrent recording, failures that pass and failures that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from gateway.queues.embedded import EmbeddedQueue
+from gateway.store import cursors
+from gateway.store import tables as t
+from gateway.store.engine import Store, is_transient, open_store
+from gateway.store.migrate import migrate, newest_revision
+from gateway.store.record import record
+from gateway.worker.consume import Worker
+from normalizer.message import Message
+from tests.worker.conversations import conversations, expected_partition, mail
+
+NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'frontdesk.db'}"
+        return
+    cluster = request.getfixturevalue("postgres_cluster")
+    yield cluster.create_database(f"store_{abs(hash(request.node.name)) % 10**9}_{random.randrange(10**6)}")
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Store]:
+    store = open_store(url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    async with opened(store_url) as store:
+        await store.write(migrate)
+        yield store
+
+
+def partition(conn: Connection) -> set[frozenset[UUID]]:
+    groups: dict[int, set[UUID]] = defaultdict(set)
+    for ticket, receipt in conn.execute(select(t.comments.c.ticket_id, t.comments.c.receipt_id)):
+        groups[ticket].add(receipt)
+    return {frozenset(group) for group in groups.values()}
+
+
+def count(conn: Connection, table: Any) -> int:
+    return conn.scalar(select(func.count()).select_from(table)) or 0
+
+
+async def test_migrations_make_the_schema_the_code_expects(store: Store) -> None:
+    def differences(conn: Connection) -> list[Any]:
+        return compare_metadata(MigrationContext.configure(conn, opts={"compare_type": True}), t.metadata)
+
+    assert await store.read(differences) == []
+    assert await store.write(migrate) == (newest_revision(), newest_revision())
+
+
+async def test_several_processes_may_migrate_at_once(store_url: str) -> None:
+    async with opened(store_url) as one, opened(store_url) as other:
+        await asyncio.gather(one.write(migrate), other.write(migrate))
+        assert await other.read(count, t.tickets) == 0
+
+
+async def test_a_failure_keeps_nothing(store: Store) -> None:
+    def fail(conn: Connection) -> None:
+        record(conn, [mail("a@x", "alice")], NOW)
+        raise RuntimeError("the plug is pulled")
+
+    with pytest.raises(RuntimeError):
+        await store.write(fail)
+    assert await store.read(count, t.receipts) == 0
+
+
+async def test_reading_sees_no_half_batch(store: Store) -> None:
+    await store.write(record, [mail(f"m{n}@x", "alice", text=f"{n}") for n in range(50)], NOW)
+    assert await store.read(count, t.comments) == 50
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT * FROM no_such_table", "INSERT INTO tickets (id) VALUES (1)", "not even SQL"]
+)
+async def test_a_mistake_is_no_outage(store: Store, statement: str) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        await store.write(lambda conn: conn.execute(text(statement)))
+    assert not is_transient(caught.value)
+
+
+async def test_hostile_text_is_stored_at_the_first_try(store: Store) -> None:
+    nasty = mail("a@x", "alice", text="before\x00after \ud800 \u202e 𝕏 ' \" \\ %s {}")
+    await store.write(record, [Message.model_validate(nasty.model_dump())], NOW)
+    assert "beforeafter" in (await store.read(lambda conn: conn.scalar(select(t.comments.c.text))) or "")
+
+
+@given(conversations(), st.integers(0, 2**32), st.integers(1, 4), st.integers(1, 4))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_number_of_workers_in_any_order_make_the_same_tickets(
+    store_url: str, messages: list[Message], seed: int, size: int, workers: int
+) -> None:
+    async def run() -> set[frozenset[UUID]]:
+        rng = random.Random(seed)
+        deliveries = messages + rng.choices(messages, k=4)
+        rng.shuffle(deliveries)
+        batches = [deliveries[start : start + size] for start in range(0, len(deliveries), size)]
+        async with opened(store_url) as first:
+            await first.write(migrate)
+            await first.write(_clear)
+            others = [open_store(store_url) for _ in range(workers)]
+            try:
+                await asyncio.gather(*(_work(store, batches[number::workers]) for number, store in enumerate(others)))
+            finally:
+                for store in others:
+                    await store.close()
+            assert await first.read(count, t.receipts) == len(messages)
+            return await first.read(partition)
+
+    assert asyncio.run(run()) == expected_partition(messages)
+
+
+async def _work(store: Store, batches: Sequence[Sequence[Message]]) -> None:
+    for batch in batches:
+        await store.write(record, batch, NOW)
+
+
+def _clear(conn: Connection) -> None:
+    for table in reversed(t.metadata.sorted_tables):
+        conn.execute(table.delete())
+
+
+async def test_concurrent_first_contact_makes_one_customer(store_url: str, store: Store) -> None:
+    async with opened(store_url) as other:
+        await asyncio.gather(
+            *(store.write(record, [mail(f"a{n}@x", "alice", text=f"{n}")], NOW) for n in range(5)),
+            *(other.write(record, [mail(f"b{n}@x", "alice", text=f"b{n}")], NOW) for n in range(5)),
+        )
+        assert await store.read(count, t.customers) == 1
+        assert await store.read(count, t.tickets) == 10
+
+
+async def test_one_process_polls_at_a_time(store: Store) -> None:
+    assert await store.write(cursors.take_lease, "twitter", "one", 30)
+    assert not await store.write(cursors.take_lease, "twitter", "two", 30)
+    await store.write(cursors.save_cursor, "twitter", "41")
+    await store.write(cursors.save_cursor, "twitter", "42")
+    await store.write(cursors.drop_lease, "twitter", "one")
+    assert await store.write(cursors.take_lease, "twitter", "two", 30)
+    assert await store.read(cursors.read_cursor, "twitter") == "42"
+
+
+async def test_a_worker_records_what_is_queued_and_a_poison_message_costs_only_itself(
+    store: Store, tmp_path: Path
+) -> None:
+    from gateway.queues.base import Outgoing
+    from normalizer.message import MESSAGE_TYPE
+
+    queue = EmbeddedQueue(tmp_path / "queue.db")
+    await queue.start()
+    good = [mail(f"m{n}@x", "alice", text=f"{n}") for n in range(20)]
+    poison = mail("p@x", "alice").model_copy(update={"sequence": 1 << 70})  # no column holds it
+    bodies = [(message, message.model_dump_json().encode()) for message in (*good[:10], poison, *good[10:])]
+    await queue.publish([Outgoing(body, MESSAGE_TYPE, str(m.receipt_id), "email", m.inbox) for m, body in bodies])
+    await queue.publish([Outgoing(b"{not json", MESSAGE_TYPE, "no uuid", "email", "support")])
+    stop = asyncio.Event()
+    working = asyncio.create_task(Worker(queue, store, linger=0.01).run(stop))
+    try:
+        async with asyncio.timeout(60):
+            while (await queue.depth()).waiting:
+                await asyncio.sleep(0.02)
+    finally:
+        stop.set()
+        await working
+        await queue.close()
+    assert await store.read(count, t.comments) == 20
+    reasons = sorted(await store.read(lambda conn: list(conn.scalars(select(t.dead_letters.c.reason)))))
+    assert [reason.split(":")[0] for reason in reasons] == ["cannot be recorded", "not a message of the queue contract"]
