@@ -47,6 +47,7 @@ def routes() -> list[web.RouteDef]:
         web.route("*", "/hooks/{inbox}", inbound.receive),
         web.route("*", "/hooks/{inbox}/{tail:.*}", inbound.receive),
         web.get("/assets/{name}", pages.asset),
+        web.get("/favicon.ico", pages.icon),
         web.get("/healthz", health.healthz),
         web.get("/readyz", health.readyz),
         web.get("/metrics", health.metrics),

@@ -61,3 +61,8 @@ def static(request: web.Request, name: str, *, elsewhere: bool = False) -> web.R
 async def asset(request: web.Request) -> web.Response:
     """GET /assets/<name>."""
     return static(request, request.match_info["name"])
+
+
+async def icon(request: web.Request) -> web.Response:
+    """GET /favicon.ico: browsers ask for it on every page, of the API too."""
+    return static(request, "icon.svg")
