@@ -5,8 +5,9 @@
                                             "payload": {"id": "20", "text": "@AcmeHelp hi", ...}, "includes": {...}}}
     GET  api.x.com/2/users/11/mentions     {"data": [{"id": "20", ...}], "includes": {...}, "meta": {...}}
 
-A post that comes both ways has one delivery key: the first id of its edit history. Legacy Account Activity bodies
-(`tweet_create_events`) are read too. Sources: docs.x.com/x-api/activity, /x-api/webhooks, /x-api/users/get-mentions.
+A post that comes both ways has one delivery key, its id; an edited post has a new id and is another comment. Legacy
+Account Activity bodies (`tweet_create_events`) are read too. Sources: docs.x.com/x-api/activity, /x-api/webhooks,
+/x-api/users/get-mentions.
 """
 
 from __future__ import annotations

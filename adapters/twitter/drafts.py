@@ -73,7 +73,7 @@ def read_post(scene: Scene, post: Mapping[str, Any], kind: str, *, take_quotes: 
         full_text=full_text if full_text != text else "",
         language=_language(read_text(post, "lang")),
         attachments=_attachments(scene, post),
-        delivery_key=delivery_key("twitter", "post", first),
+        delivery_key=delivery_key("twitter", "post", post_id),  # an edit says something new: another comment
         content_key=content_key(f"x:{author}", text, read_media_keys(post)),
         thread_keys=(ThreadKey(kind="conversation", value=f"x:conv:{conversation}/{author}"),),
         problems=(gap,) if scene.gap_after else (),
