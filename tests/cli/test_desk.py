@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -90,6 +92,27 @@ def test_the_audit_balances_and_says_so(desk: Frontdesk) -> None:
     assert "accepted 4 = " in said.out
     assert said.out.rstrip().endswith(": balanced")
     assert desk("audit", "--json").code == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM receipts WHERE outcome = 'duplicate'", "DELETE FROM comments WHERE external_id = 'q4@other.example'"],
+)
+def test_the_audit_names_what_disappeared(desk: Frontdesk, statement: str) -> None:
+    with closing(sqlite3.connect("frontdesk-data/frontdesk.db", isolation_level=None)) as database:
+        assert database.execute(statement).rowcount == 1
+    said = desk("audit")
+    assert said.code == 1
+    assert "NOT BALANCED" in said.out
+    assert any(line.startswith(("missing: ", "broken: ")) for line in said.out.splitlines())
+    assert desk("audit", "--json").lines[0]["balanced"] is False
+
+
+def test_nobody_is_written_to_unasked(desk: Frontdesk) -> None:
+    """Promise 6: four mails have been taken, tickets opened, and nothing is on its way to a customer."""
+    with closing(sqlite3.connect("frontdesk-data/frontdesk.db")) as database:
+        assert database.execute("SELECT count(*) FROM comments").fetchone() == (3,)
+        assert database.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
 
 def test_taking_the_same_files_again_adds_nothing(desk: Frontdesk, letters: Path) -> None:
