@@ -20,7 +20,7 @@ from normalizer import headers
 
 MAX_ADDRESSES: Final = 100
 _MAX_INPUT: Final = 65_536
-_BARE: Final = re.compile(r"[^\s<>\"(),:;@\[\]\\]{1,64}+@[^\s<>\"(),:;@\[\]\\]{1,255}+")
+_BARE: Final = re.compile(r"(?<![@\w.])[^\s<>\"(),:;@\[\]\\]{1,64}+@[^\s<>\"(),:;@\[\]\\]{1,255}+(?!@)")
 _QUOTED_LOCAL: Final = re.compile(r"\"[^\"<>\x00-\x1f]{1,64}\"@[^\s<>\"(),:;@\[\]\\]{1,255}+")
 _IN_TEXT: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}+@[\w.-]{1,255}+")
 _PLAIN: Final = re.compile(r"(?:([^<>\"(),:;@\[\]\\=]{1,200}?) ?)?<?([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>?\Z")

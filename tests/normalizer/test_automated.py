@@ -46,9 +46,16 @@ def test_rules(lines: list[str], name: str) -> None:
 
 @pytest.mark.parametrize(
     "lines",
-    [[], ["Auto-Submitted: no"], ["Precedence: first-class"], ["X-Autoreply: no"], ["Subject: I was out of the office and my order is gone"],
-     ["Subject: Re: Undelivered parcel"], ["X-Auto-Response-Suppress: none"]],
-)  # fmt: skip
+    [
+        [],
+        ["Auto-Submitted: no"],
+        ["Precedence: first-class"],
+        ["X-Autoreply: no"],
+        ["Subject: I was out of the office and my order is gone"],
+        ["Subject: Re: Undelivered parcel"],
+        ["X-Auto-Response-Suppress: none"],
+    ],
+)
 def test_people_are_not_machines(lines: list[str]) -> None:
     assert hits(*lines) == []
 
@@ -78,10 +85,30 @@ def test_our_own_voice_is_a_loop() -> None:
 )
 def test_reports(action: str, name: str) -> None:
     lines = (
-        "From: mailer-daemon@x.org", "Content-Type: multipart/report; report-type=delivery-status; boundary=B", "", "--B", "", "text", "--B",
-        "Content-Type: message/delivery-status", "", "Reporting-MTA: dns; x", "", "Final-Recipient: rfc822;Gone@Y.org", f"Action: {action}",
-        "Status: 5.1.1", "--B", "Content-Type: message/rfc822", "", "Message-ID: <ours@desk>", "Subject: s", "", "b", "--B--", "",
-    )  # fmt: skip
+        "From: mailer-daemon@x.org",
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=B",
+        "",
+        "--B",
+        "",
+        "text",
+        "--B",
+        "Content-Type: message/delivery-status",
+        "",
+        "Reporting-MTA: dns; x",
+        "",
+        "Final-Recipient: rfc822;Gone@Y.org",
+        f"Action: {action}",
+        "Status: 5.1.1",
+        "--B",
+        "Content-Type: message/rfc822",
+        "",
+        "Message-ID: <ours@desk>",
+        "Subject: s",
+        "",
+        "b",
+        "--B--",
+        "",
+    )
     read = mime.parse("\n".join(lines).encode())
     assert name in [hit.name for hit in automated.recognise(read, "mailer-daemon@x.org")]
     assert automated.failed_recipient(read) == "gone@y.org"

@@ -34,9 +34,29 @@ def test_text_survives_its_declaration(text: str, written_as: str, declared: str
 
 @pytest.mark.parametrize(
     "label",
-    ["utf-7", "UTF7", "unicode-1-1-utf-7", "unicode_escape", "raw_unicode_escape", "punycode", "idna", "undefined", "zlib",
-     "zlib_codec", "hex", "base64", "rot13", "bz2", "uu", "quopri", "mbcs", "../../etc/passwd", "\x00", "x" * 500],
-)  # fmt: skip
+    [
+        "utf-7",
+        "UTF7",
+        "unicode-1-1-utf-7",
+        "unicode_escape",
+        "raw_unicode_escape",
+        "punycode",
+        "idna",
+        "undefined",
+        "zlib",
+        "zlib_codec",
+        "hex",
+        "base64",
+        "rot13",
+        "bz2",
+        "uu",
+        "quopri",
+        "mbcs",
+        "../../etc/passwd",
+        "\x00",
+        "x" * 500,
+    ],
+)
 def test_codec_tricks_are_only_words(label: str) -> None:
     assert charset.codec_name(label) is None
     text, _ = charset.decode(b"+ADw-script+AD4- \\u003cscript\\u003e xn--bcher-kva 3c736372", label)

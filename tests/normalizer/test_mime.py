@@ -24,6 +24,11 @@ def parts(kind: str, *bodies: str, end: str = "--B--\n") -> bytes:
     return mail(MULTI.format(kind) + "".join(f"--B\n{body}\n" for body in bodies) + end)
 
 
+def alternative(boundary: str) -> str:
+    plain, html = f"--{boundary}\n\nplain\n", f"--{boundary}\nContent-Type: text/html\n\n<b>h</b>\n--{boundary}--"
+    return f"Content-Type: multipart/alternative; boundary={boundary}\n\n{plain}{html}"
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [
@@ -41,25 +46,40 @@ def parts(kind: str, *bodies: str, end: str = "--B--\n") -> bytes:
         (mail("Content-Type: multipart/mixed", "", "no boundary"), "no boundary"),
         (mail("Content-Type: text/html", "", "<p>one<br>two</p>"), "one\ntwo"),
         (mail("Content-Type: text/html", "", "<meta charset=koi8-r>", header="").replace(b"\n<", b"\n\xf0<"), "П"),
-        (mail("Content-Type: text/plain; format=flowed", "", "a long \nline", "> cited \n> text", "-- ", "Anna"),
-         "a long line\n> cited text\n-- \nAnna"),
+        (
+            mail("Content-Type: text/plain; format=flowed", "", "a long \nline", "> cited \n> text", "-- ", "Anna"),
+            "a long line\n> cited text\n-- \nAnna",
+        ),
         (mail("Content-Type: text/plain; format=flowed; delsp=yes", "", "unbro \nken"), "unbroken"),
         (mail("Content-Transfer-Encoding: base64", "", base64.b64encode(b"Hello").decode()), "Hello"),
         (mail("Content-Transfer-Encoding: base64", "", "SGVsb"), "Hel"),
-        (mail("Content-Transfer-Encoding: quoted-printable", "Content-Type: text/plain; charset=utf-8", "", "=C3=BC=\n!"), "ü!"),
+        (
+            mail(
+                "Content-Transfer-Encoding: quoted-printable",
+                "Content-Type: text/plain; charset=utf-8",
+                "",
+                "=C3=BC=\n!",
+            ),
+            "ü!",
+        ),
         (mail("Content-Transfer-Encoding: x-none", "", "as it is"), "as it is"),
         (mail("not a header line at all", "still not", ""), "not a header line at all\nstill not\n"),
         (mail("", "nul\x00byte"), "nulbyte"),
     ],
-)  # fmt: skip
+)
 def test_text(data: bytes, text: str) -> None:
     assert mime.parse(data).text == text
 
 
 @pytest.mark.parametrize(
     ("boundary", "opening", "closing"),
-    [("---- x ----", "------ x ----", "------ x ------"), ("a--", "--a--", "--a----"), ("=_x'()+_,-./:=?", None, None), ("B", "--B \t", "--B-- ")],
-)  # fmt: skip
+    [
+        ("---- x ----", "------ x ----", "------ x ------"),
+        ("a--", "--a--", "--a----"),
+        ("=_x'()+_,-./:=?", None, None),
+        ("B", "--B \t", "--B-- "),
+    ],
+)
 def test_boundaries_that_look_like_something_else(boundary: str, opening: str | None, closing: str | None) -> None:
     opening, closing = opening or f"--{boundary}", closing or f"--{boundary}--"
     data = mail(f'Content-Type: multipart/mixed; boundary="{boundary}"', "", opening, "", "seen", closing, "epilogue")
@@ -67,7 +87,7 @@ def test_boundaries_that_look_like_something_else(boundary: str, opening: str | 
 
 
 def test_an_inner_boundary_that_starts_like_the_outer_one() -> None:
-    inner = "Content-Type: multipart/alternative; boundary=BB\n\n--BB\n\nplain\n--BB\nContent-Type: text/html\n\n<b>h</b>\n--BB--"
+    inner = alternative("BB")
     read = mime.parse(parts("mixed", inner, "Content-Type: text/plain; name=n.txt\n\nfile"))
     assert (read.text, read.html, [item.filename for item in read.attachments]) == ("plain", "<b>h</b>", ["n.txt"])
 
@@ -101,10 +121,27 @@ def test_a_uuencoded_file_in_the_text_is_a_file_and_damaged_ones_stay_text() -> 
 
 def test_a_bounce_says_who_and_what() -> None:
     data = mail(
-        "Content-Type: multipart/report; report-type=delivery-status; boundary=B", "", "--B", "", "It failed.", "--B",
-        "Content-Type: message/delivery-status", "", "Reporting-MTA: dns; mx.x.org", "", "Final-Recipient: rfc822; gone@y.org",
-        "Action: failed", "Status: 5.1.1", "", "--B", "Content-Type: text/rfc822-headers", "", "Message-ID: <ours@desk>", "", "--B--",
-    )  # fmt: skip
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=B",
+        "",
+        "--B",
+        "",
+        "It failed.",
+        "--B",
+        "Content-Type: message/delivery-status",
+        "",
+        "Reporting-MTA: dns; mx.x.org",
+        "",
+        "Final-Recipient: rfc822; gone@y.org",
+        "Action: failed",
+        "Status: 5.1.1",
+        "",
+        "--B",
+        "Content-Type: text/rfc822-headers",
+        "",
+        "Message-ID: <ours@desk>",
+        "",
+        "--B--",
+    )
     read = mime.parse(data)
     assert read.report_type == "delivery-status"
     assert dict(read.report)["final-recipient"] == "rfc822; gone@y.org"
@@ -156,11 +193,18 @@ def test_over_budget_says_which_and_what_is_safe_to_know(budget: str, data: byte
 @pytest.mark.parametrize(
     ("given_name", "shown"),
     [
-        ("../../etc/cron.d/pwn", "pwn"), ("C:\\Windows\\x.exe", "x.exe"), ("/abs/olute", "olute"), ("a\u202egnp.exe", "agnp.exe"),
-        ("\u200b.htaccess", "htaccess"), ("a\r\nX: y", "a X_ y"), ("<img src=x>.png", "_img src=x_.png"), ("...", "attachment-1.bin"),
-        ("x" * 10_000 + ".pdf", "x" * 251 + ".pdf"), ("ü" * 400, "ü" * 127),
+        ("../../etc/cron.d/pwn", "pwn"),
+        ("C:\\Windows\\x.exe", "x.exe"),
+        ("/abs/olute", "olute"),
+        ("a\u202egnp.exe", "agnp.exe"),
+        ("\u200b.htaccess", "htaccess"),
+        ("a\r\nX: y", "a X_ y"),
+        ("<img src=x>.png", "_img src=x_.png"),
+        ("...", "attachment-1.bin"),
+        ("x" * 10_000 + ".pdf", "x" * 251 + ".pdf"),
+        ("ü" * 400, "ü" * 127),
     ],
-)  # fmt: skip
+)
 def test_file_names_are_for_showing(given_name: str, shown: str) -> None:
     encoded = base64.b64encode(given_name.encode()).decode()
     data = mail(f'Content-Type: application/octet-stream; name="=?utf-8?B?{encoded}?="', "", "x")
@@ -172,11 +216,17 @@ def test_file_names_are_for_showing(given_name: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("content", "looks_like"),
     [
-        (b"<html><script>x</script>", "text/html"), (b"\n <!DOCTYPE html>", "text/html"), (b"<svg xmlns='x' onload='y'/>", "image/svg+xml"),
-        (b"GIF89a/*<script>alert(1)</script>*/", "text/html"), (b"MZ\x90\x00", "application/vnd.microsoft.portable-executable"),
-        (b"%PDF-1.7", "application/pdf"), (b"\xff\xd8\xff\xe0\x00\x10JFIF", "image/jpeg"), (b"just words", ""), (b"", ""),
+        (b"<html><script>x</script>", "text/html"),
+        (b"\n <!DOCTYPE html>", "text/html"),
+        (b"<svg xmlns='x' onload='y'/>", "image/svg+xml"),
+        (b"GIF89a/*<script>alert(1)</script>*/", "text/html"),
+        (b"MZ\x90\x00", "application/vnd.microsoft.portable-executable"),
+        (b"%PDF-1.7", "application/pdf"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "image/jpeg"),
+        (b"just words", ""),
+        (b"", ""),
     ],
-)  # fmt: skip
+)
 def test_what_bytes_look_like(content: bytes, looks_like: str) -> None:
     data = mail(
         "Content-Type: image/gif; name=x.gif",
@@ -209,8 +259,27 @@ def test_no_bytes_raise(data: bytes) -> None:
     read_anything(data)
 
 
-TOKENS = [b"\n", b"\r\n", b"--B", b"--", b"Content-Type: ", b"multipart/mixed", b"; boundary=B", b"text/html", b"<b>", b"=?utf-8?q?", b"?=",
-          b"Content-Transfer-Encoding: base64\n", b"message/rfc822", b"multipart/alternative", b"\xff\xfe", b"\x00", b"begin 644 x\n", b"end", b" "]  # fmt: skip
+TOKENS = [
+    b"\n",
+    b"\r\n",
+    b"--B",
+    b"--",
+    b"Content-Type: ",
+    b"multipart/mixed",
+    b"; boundary=B",
+    b"text/html",
+    b"<b>",
+    b"=?utf-8?q?",
+    b"?=",
+    b"Content-Transfer-Encoding: base64\n",
+    b"message/rfc822",
+    b"multipart/alternative",
+    b"\xff\xfe",
+    b"\x00",
+    b"begin 644 x\n",
+    b"end",
+    b" ",
+]
 
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=60))
@@ -220,8 +289,13 @@ def test_no_arrangement_of_mail_pieces_raises(pieces: list[bytes]) -> None:
 
 @given(st.integers(0, 10_000))
 def test_no_damage_to_a_real_mail_raises(seed: int) -> None:
-    whole = bytearray(parts("mixed", "Content-Type: multipart/alternative; boundary=C\n\n--C\n\nplain\n--C\nContent-Type: text/html\n\n<b>h</b>\n--C--",
-                            "Content-Type: image/png; name*=utf-8''x.png\nContent-Transfer-Encoding: base64\n\niVBORw0KGgo="))  # fmt: skip
+    whole = bytearray(
+        parts(
+            "mixed",
+            alternative("C"),
+            "Content-Type: image/png; name*=utf-8''x.png\nContent-Transfer-Encoding: base64\n\niVBORw0KGgo=",
+        )
+    )
     chance = random.Random(seed)
     for _ in range(chance.randrange(1, 12)):
         place = chance.randrange(len(whole))

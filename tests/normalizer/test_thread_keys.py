@@ -59,13 +59,31 @@ def test_only_the_newest_references_count() -> None:
 @pytest.mark.parametrize(
     ("subject", "base"),
     [
-        ("Re: Hello", "hello"), ("RE: AW: Fwd: Hello", "hello"), ("Re[2]: Hello", "hello"), ("Re^3: Hello", "hello"), ("RE：你好", "你好"),
-        ("回复：回复: 订单", "订单"), ("R: Ciao", "ciao"), ("I: Ciao", "ciao"), ("i: want", "i: want"), ("Return: x", "return: x"),
-        ("SV: VS: Hei", "hei"), ("Odp: Pytanie", "pytanie"), ("YNT: Soru", "soru"), ("İLT: Soru", "soru"), ("[list] Re: [list] Hi", "hi"),
-        ("Re: [Acme #123]", "[acme #123]"), ("Re:", ""), ("", ""), ("  Spaces\u00a0 here ", "spaces here"), ("Отв: Вопрос", "вопрос"),
-        ("Trả lời: Câu hỏi", "câu hỏi"), ("返信: 質問", "質問"), ("Fwd: Re: Regarding: x", "regarding: x"),
+        ("Re: Hello", "hello"),
+        ("RE: AW: Fwd: Hello", "hello"),
+        ("Re[2]: Hello", "hello"),
+        ("Re^3: Hello", "hello"),
+        ("RE：你好", "你好"),
+        ("回复：回复: 订单", "订单"),
+        ("R: Ciao", "ciao"),
+        ("I: Ciao", "ciao"),
+        ("i: want", "i: want"),
+        ("Return: x", "return: x"),
+        ("SV: VS: Hei", "hei"),
+        ("Odp: Pytanie", "pytanie"),
+        ("YNT: Soru", "soru"),
+        ("İLT: Soru", "soru"),
+        ("[list] Re: [list] Hi", "hi"),
+        ("Re: [Acme #123]", "[acme #123]"),
+        ("Re:", ""),
+        ("", ""),
+        ("  Spaces\u00a0 here ", "spaces here"),
+        ("Отв: Вопрос", "вопрос"),
+        ("Trả lời: Câu hỏi", "câu hỏi"),
+        ("返信: 質問", "質問"),
+        ("Fwd: Re: Regarding: x", "regarding: x"),
     ],
-)  # fmt: skip
+)
 def test_subject_base(subject: str, base: str) -> None:
     assert thread_keys.subject_base(subject) == base
 
