@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, or_, select
 from gateway.store import tables as t
 from gateway.worker import evidence
 from gateway.worker.evidence import Group, World
-from gateway.worker.matching import ACROSS_CHANNELS_WINDOW, evidence_of, participants_of
+from gateway.worker.matching import ACROSS_CHANNELS_WINDOW, TICKET_KEY, evidence_of, participants_of
 from gateway.worker.plan import Item, Known, Seen
 from normalizer.message import Message, Update
 
@@ -23,11 +23,14 @@ def load_known(conn: Connection, items: Sequence[Item]) -> Known:
     """Everything `make_plan` needs to know about the batch."""
     lookup = SqlLookup(conn)
     world = World(lookup)
-    _load_evidence(conn, world, lookup, [item for item in items if isinstance(item, Message) and not item.suspend])
+    messages = [item for item in items if isinstance(item, Message) and not item.suspend]
+    _load_evidence(conn, world, lookup, messages)
+    cited = _load_cited_tickets(conn, world, lookup, messages)
     abouts = sorted({item.about for item in items if isinstance(item, Update) and item.kind != "ignored"})
     _load_conversations(conn, world, lookup, abouts)
     return Known(
         world=world,
+        cited_tickets=cited,
         recorded=_load_receipts(conn, [item.receipt_id for item in items]),
         seen=_load_seen(conn, [item.delivery_key for item in items]),
         facts=_load_facts(conn, abouts),
@@ -80,6 +83,27 @@ def _load_evidence(conn: Connection, world: World, lookup: SqlLookup, messages: 
         for part in _chunks(sorted(said)):
             rows += lookup.rows(and_(_KEYS.key.in_(part), _KEYS.role == "content", near))
     world.load(rows, lookup.groups({row.ticket for row in rows}))
+
+
+def _load_cited_tickets(
+    conn: Connection, world: World, lookup: SqlLookup, messages: Sequence[Message]
+) -> list[evidence.Row]:
+    """Tickets named by a reply token: like a message of the ticket that is cited. Kept at the first citation."""
+    numbers: dict[int, Message] = {}
+    for message in messages:
+        for key in message.thread_keys:
+            if key.kind == "reply_token" and key.value.isdecimal() and len(key.value) < 19:
+                numbers.setdefault(int(key.value), message)
+    fresh = []
+    columns = t.tickets.c
+    for part in _chunks(sorted(numbers)):
+        for number, merged_into in conn.execute(select(columns.id, columns.merged_into).where(columns.id.in_(part))):
+            cited_key = f"{TICKET_KEY}{number}"
+            if not any(True for _ in world.rows(cited_key, "own")):
+                at, channel = numbers[number].received_at, numbers[number].channel
+                fresh.append(evidence.Row(cited_key, "own", "", merged_into or number, at, channel))
+    world.load(fresh, lookup.groups({row.ticket for row in fresh}))
+    return fresh
 
 
 def _load_conversations(conn: Connection, world: World, lookup: SqlLookup, abouts: Sequence[str]) -> None:

@@ -16,12 +16,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
-from gateway.ids import uuid7
 from gateway.store import tables as t
 from gateway.store.absorb import absorb
 from gateway.store.engine import lock_ledger
 from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
 from gateway.store.known import load_known
+from gateway.worker.evidence import Row as EvidenceRow
 from gateway.worker.matching import participants_of
 from gateway.worker.plan import Comment, Item, Known, Plan, Verdict, make_plan
 from normalizer.message import Attachment, Message, Original
@@ -200,7 +200,6 @@ class _Writing:
             "status": "new",
             "requester_id": self.customers[message.receipt_id],
             "language": message.language,
-            "public_id": uuid7(),
             "created_at": self.now,
             "updated_at": self.now,
             "comment_count": 0,
@@ -320,23 +319,18 @@ class _Writing:
         return [blank | owner | {"id": self._take(t.attachments)} | _attachment_row(file) for file in files]
 
     def _write_evidence(self) -> None:
-        keys: Rows = []
+        keys: Rows = [
+            {"id": self._take(t.thread_keys), "comment_id": None, **_evidence_row(row, row.ticket)}
+            for row in self.known.cited_tickets
+        ]
         people: dict[tuple[int, str], None] = {}
         links: Rows = []
         for comment in self.plan.comments:
             ticket = self.tickets.get(comment.placement.ticket, comment.placement.ticket)
             people.update(dict.fromkeys((ticket, person) for person in sorted(participants_of(comment.message))))
+            number = self.comments[comment.message.receipt_id]
             keys.extend(
-                {
-                    "id": self._take(t.thread_keys),
-                    "key": row.key,
-                    "role": row.role,
-                    "author": row.author,
-                    "ticket_id": ticket,
-                    "comment_id": self.comments[comment.message.receipt_id],
-                    "channel": row.channel,
-                    "at": row.at,
-                }
+                {"id": self._take(t.thread_keys), "comment_id": number, **_evidence_row(row, ticket)}
                 for row in comment.placement.rows
             )
             links.extend(self._links(ticket, comment))
@@ -550,6 +544,17 @@ _NUMBERED = (
     t.suspended,
     t.events,
 )
+
+
+def _evidence_row(row: EvidenceRow, ticket: int) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "role": row.role,
+        "author": row.author,
+        "ticket_id": ticket,
+        "channel": row.channel,
+        "at": row.at,
+    }
 
 
 def _dump(items: Iterable[Any]) -> list[Any]:

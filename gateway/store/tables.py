@@ -105,7 +105,6 @@ tickets = Table(
     Column("status", String(16), nullable=False, default="new"),  # new open pending hold solved closed
     _ref("requester_id", "customers.id", nullable=True, index=True),
     Column("language", String(35), nullable=False, default=""),
-    Column("public_id", Uuid, nullable=False, unique=True),  # in reply tokens: numbers can be guessed, this cannot
     Column("merged_into", Id, ForeignKey("tickets.id"), nullable=True, index=True),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),

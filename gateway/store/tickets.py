@@ -21,6 +21,7 @@ SORTS: Final = {
     "created_at": tickets.c.created_at,
     "waits": tickets.c.customer_waits_since,
 }
+_SILENT: Final[Row] = {"text": "", "author_name": "", "author_value": "", "automated": [], "problems": []}
 _CHAIN: Final = 100  # merges are flat; a longer chain than this would be a loop
 
 
@@ -138,8 +139,8 @@ def summarise(conn: Connection, page: Page) -> Page:
     names = _names(conn, {row["requester_id"] for row in page.rows if row["requester_id"]})
     files = _file_counts(conn, ids)
     for row in page.rows:
-        last = latest.get(row["id"], {})
-        row["requester"] = names.get(row["requester_id"], "") or last.get("author_name") or last.get("author_value")
+        last = latest.get(row["id"], _SILENT)
+        row["requester"] = names.get(row["requester_id"], "") or last["author_name"] or last["author_value"]
         row["latest"] = last
         row["opening"] = firsts.get(row["id"], {}).get("text", "")[:300]
         row["files"] = files.get(row["id"], 0)

@@ -5,7 +5,8 @@ of rules that only ever become more true as tickets grow:
 
 - *conversation*: two messages of the same provider conversation belong together.
 - *repeat*: the same person said the same words within a window.
-- *answer*: message M cites an id that is a message of ticket T, and M's author takes part in T.
+- *answer*: message M cites an id that is a message of ticket T, or carries T's signed reply token, and M's author takes
+  part in T. (A token proves that T was meant, not who holds it now: mail is forwarded.)
 - *sibling*: M and N cite the same id, seen or not, and have the same author, or each takes part in the other's ticket.
 
 "Takes part" means: was From, To or Cc of some message of the ticket. It is directional on purpose: a stranger who cites
@@ -28,6 +29,7 @@ from normalizer.message import Message, ThreadKey
 
 SAME_CHANNEL_WINDOW = timedelta(minutes=10)
 ACROSS_CHANNELS_WINDOW = timedelta(hours=24)
+TICKET_KEY = "ticket:"  # before the number of a ticket that a reply token of ours names
 _LONGEST_KEY = 200  # characters; a longer one is kept by its digest (databases limit what they index)
 
 
@@ -95,12 +97,14 @@ def participants_of(message: Message) -> set[str]:
 
 
 def _scoped(key: ThreadKey, message: Message) -> str:
+    if key.kind == "reply_token":
+        return f"{TICKET_KEY}{key.value}"
     value = key.value if len(key.value) <= _LONGEST_KEY else f"digest:{digest((key.value,))}"
     return f"list:{value}" if key.kind != "conversation" and message.join == "anyone" else value
 
 
 def _role(key: ThreadKey, message: Message) -> Role:
-    if key.kind == "conversation" or message.join == "anyone":
+    if key.kind == "conversation" or (message.join == "anyone" and key.kind != "reply_token"):
         return "conversation"
     return "own" if key.kind == "message_id" else "ref"
 

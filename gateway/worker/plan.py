@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from gateway.worker.evidence import World
+from gateway.worker.evidence import Row, World
 from gateway.worker.folds import Story, tell
 from gateway.worker.matching import Placement, place
 from normalizer.message import Message, MessageDraft, Update, stamp
@@ -37,6 +37,7 @@ class Known:
     world: World
     recorded: dict[UUID, Outcome] = field(default_factory=dict)  # receipts with a final outcome
     seen: dict[str, Seen] = field(default_factory=dict)  # by delivery key
+    cited_tickets: list[Row] = field(default_factory=list)  # first named by a reply token: to be kept
     facts: dict[str, list[Update]] = field(default_factory=dict)  # earlier updates, by what they are about
     told: dict[str, int] = field(default_factory=dict)  # the comment that tells an `about`'s story
 

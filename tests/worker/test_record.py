@@ -19,7 +19,7 @@ from gateway.store import tables as t
 from gateway.store.ledger import record_dead
 from gateway.store.record import Recorded, record
 from gateway.worker.plan import Item
-from normalizer.message import Message, Original, UpdateDraft, stamp
+from normalizer.message import Message, Original, ThreadKey, UpdateDraft, stamp
 from tests.worker.conversations import START, conversations, expected_partition, mail
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
@@ -154,6 +154,29 @@ def test_mail_that_fails_authentication_possibly_belongs_to_a_ticket_and_is_nobo
     real, fake = conn.scalars(select(t.tickets.c.requester_id).order_by(t.tickets.c.id))
     assert real != fake
     assert conn.scalar(select(func.count()).select_from(t.identities)) == 1
+
+
+def with_token(message: Message, ticket: int) -> Message:
+    return message.model_copy(update={"thread_keys": (ThreadKey(kind="reply_token", value=str(ticket)),)})
+
+
+def test_a_reply_token_brings_a_participant_back_and_admits_no_stranger(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice")])
+    results = run(conn, [with_token(mail("b@x", "alice"), 1), with_token(mail("c@x", "mallory"), 1)])
+    assert [result.outcome for result in results.values()] == ["appended", "ticketed"]
+    assert list(conn.scalars(select(t.comments.c.matched_by).order_by(t.comments.c.id))) == [
+        "none",
+        "reply_token",
+        "none",
+    ]
+    run(conn, [mail("d@x", "alice", refs=["a@x"], cc=["mallory"])])
+    assert len(partition(conn)) == 1, "whoever turns out to take part joins then"
+
+
+def test_a_token_of_a_merged_or_unknown_ticket(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice")], [mail("b@x", "alice")], [mail("c@x", "alice", refs=["a@x", "b@x"])])
+    results = run(conn, [with_token(mail("d@x", "alice"), 2)], [with_token(mail("e@x", "alice"), 999)])
+    assert [(result.outcome, result.ticket_id) for result in results.values()] == [("appended", 1), ("ticketed", 3)]
 
 
 def test_writing_again_reopens_and_a_machine_does_not(conn: Connection) -> None:

@@ -144,7 +144,6 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("requester_id", Id, nullable=True),
         sa.Column("language", sa.String(length=35), nullable=False),
-        sa.Column("public_id", sa.Uuid(), nullable=False),
         sa.Column("merged_into", Id, nullable=True),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
@@ -153,7 +152,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["merged_into"], ["tickets.id"], name=op.f("fk_tickets_merged_into")),
         sa.ForeignKeyConstraint(["requester_id"], ["customers.id"], name=op.f("fk_tickets_requester_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tickets")),
-        sa.UniqueConstraint("public_id", name=op.f("uq_tickets_public_id")),
     )
     op.create_index(op.f("ix_tickets_channel_id"), "tickets", ["channel", "id"], unique=False)
     op.create_index(op.f("ix_tickets_customer_waits_since"), "tickets", ["customer_waits_since"], unique=False)
