@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.web import limits
+from gateway.web import limits, server
 from tests.web.desk import Desk
 from tests.web.wire import Heard, request, say
 
@@ -298,3 +298,21 @@ async def test_an_unexpected_error_is_an_id_and_no_traceback(desk: Desk, caplog:
     assert "hunter2" not in heard.text
     assert said["id"] in caplog.text
     caplog.clear()
+
+
+async def test_one_address_cannot_take_every_connection(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A100: the cap is by address, loopback aside; a connection that ends makes room."""
+    monkeypatch.setattr(server, "is_loopback", lambda _: False)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
+    desk = await serve()
+    held = [await asyncio.open_connection("127.0.0.1", desk.port) for _ in range(2)]
+    for _, writer in held:
+        writer.write(b"GET /healthz")
+        await writer.drain()
+    over = await say(desk.port, request("/healthz", method="GET"))
+    assert (over.status, over.closed) == (0, True)
+    held[0][1].close()
+    async with asyncio.timeout(5):
+        while (await say(desk.port, request("/healthz", method="GET"))).status != 200:
+            await asyncio.sleep(0.01)
+    held[1][1].close()
