@@ -17,9 +17,8 @@ from gateway.settings import Settings
 from gateway.store.blobs import Blobs
 from gateway.store.engine import Store, open_store
 from gateway.store.tables import metadata
-from gateway.web import api, console
+from gateway.web.app import build_app
 from gateway.web.auth import Logins
-from gateway.web.keys import RUNTIME
 from tests.api import seed
 
 TOKEN = "test-token-1"
@@ -78,12 +77,8 @@ async def client(runtime: Runtime) -> AsyncIterator[TestClient[Any, Any]]:
 
 
 def make_app(runtime: Any) -> web.Application:
-    app = web.Application()
-    app[RUNTIME] = runtime
-    app.add_routes(api.routes())
-    app.add_routes(console.routes())
-    console.setup(app)
-    return app
+    """The application as it is served."""
+    return build_app(runtime)
 
 
 @pytest.fixture

@@ -61,7 +61,6 @@ class Desk:
                 "inbox": inbox,
                 "subject": subject,
                 "requester_id": requester,
-                "public_id": self.uuid(),
                 "created_at": self.now,
                 "updated_at": self.now,
                 "customer_waits_since": self.now,

@@ -8,7 +8,7 @@ from typing import Any, Final
 _UNKNOWN: Final = {"phone": "Unknown caller", "chat": "Visitor", "form": "Somebody"}
 _RULES: Final = {
     "none": "It opened this ticket: nothing in it points to an earlier conversation.",
-    "conversation": "It is part of the same conversation at the provider ({evidence}).",
+    "conversation": "It is part of the same conversation at the provider: {evidence}.",
     "reply_token": "It was sent to this ticket's own signed reply address.",
     "in_reply_to": "It answers {evidence}, a message on this ticket (In-Reply-To).",
     "references": "It cites {evidence}, a message on this ticket (References).",
@@ -16,7 +16,7 @@ _RULES: Final = {
     "sibling": "It answers {evidence}, as another message on this ticket does, and the same people take part.",
     "same_id": "It has the same Message-ID, {evidence}, as a message on this ticket by the same author.",
     "repeat": "The same person said the same words on this ticket shortly before or after.",
-    "thread_index": "It has the same Outlook thread ({evidence}), and its author takes part here.",
+    "thread_index": "It belongs to the same Outlook thread, {evidence}, and its author takes part here.",
     "ticket_number": "Its subject names this ticket, and its authenticated author takes part here.",
     "subject": "The same authenticated person answers under the same subject.",
 }
@@ -40,8 +40,9 @@ _LINKS: Final = {
 
 def why(matched_by: str, explanation: Mapping[str, Any]) -> str:
     """The rule that put the comment here, with its evidence."""
-    rule = _RULES.get(matched_by, "The rule “{rule}” put it here ({evidence}).")
-    return rule.format(rule=matched_by.replace("_", " "), evidence=_evidence(explanation)).replace(" ()", "")
+    rule = _RULES.get(matched_by, "The rule “{rule}” put it here: {evidence}.")
+    said = rule.format(rule=matched_by.replace("_", " "), evidence=_evidence(explanation))
+    return said.replace("an earlier message, a message on", "an earlier message on")
 
 
 def verdict_label(verdict: str) -> str:
@@ -99,6 +100,8 @@ def _article(channel: str) -> str:
 def _evidence(explanation: Mapping[str, Any]) -> str:
     """Message-IDs in angle brackets, as mail programs show them; other keys as they are."""
     value = str(explanation.get("evidence", "") or "").removeprefix("list:")
+    if not value:
+        return "an earlier message"
     if value.startswith("digest:"):
         return "a very long id"
     for scheme in ("message:", "mid:", "mail:"):

@@ -125,11 +125,13 @@ def _entries(ticket: Row) -> list[dict[str, Any]]:
     """Comments and events in one line of time."""
     shown: Page = ticket["comments"]
     entries = [{"at": row["received_at"], "comment": _with_labels(row), "event": None} for row in shown.rows]
+    opened = min((event["id"] for event in ticket["events"] if event["kind"] == "created"), default=None)
     since = entries[0]["at"] if entries and shown.has_more else None
     entries.extend(
         {"at": event["at"], "comment": None, "event": event}
         for event in ticket["events"]
         if event["kind"] != "commented" and (since is None or event["at"] >= since)
+        if event["kind"] != "created" or event["id"] == opened
     )
     return sorted(entries, key=lambda entry: (entry["at"], entry["comment"] is not None))
 
