@@ -12,9 +12,10 @@ import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gateway.mail import replies
+from gateway.mail.delivery import mail_inboxes
 from gateway.mail.limits import Limits, Roster
 from gateway.mail.session import Conversation, Hall, LmtpConversation, peer_name
 
@@ -32,7 +33,7 @@ class MailServer:
 
     def __init__(self, runtime: Runtime, limits: Limits | None = None, hostname: str = "") -> None:
         self._runtime = runtime
-        self._limits = limits or Limits()
+        self._limits = limits or Limits(message=_largest(runtime))
         self._hall = Hall(runtime, self._limits, hostname or socket.gethostname())
         self._roster = Roster(self._limits)
         self._conversations: set[Conversation] = set()
@@ -135,8 +136,14 @@ class Usher(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand the connection over."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream server makes no other kind
-        self._server.welcome(transport, self._conversation)
+        # A stream server makes no other kind; uvloop's are not instances of the class, though they have its methods.
+        self._server.welcome(cast(asyncio.Transport, transport), self._conversation)
+
+
+def _largest(runtime: Runtime) -> int:
+    """What any mail inbox takes; each refuses more than its own `max_bytes` by itself."""
+    sizes = [getattr(inbox.options, "max_bytes", Limits.message) for inbox in mail_inboxes(runtime)]
+    return max(sizes, default=Limits.message)
 
 
 def split_listen(address: str) -> tuple[str, int]:

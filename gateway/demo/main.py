@@ -38,14 +38,16 @@ _GLANCE: Final = 0.1
 async def demo(exit_after: bool, data_dir: Path | None) -> int:
     """The whole demonstration. 0; 1 when the audit does not balance or something was not accepted; 130 by Ctrl-C."""
     console = Console(highlight=False)
-    with _folder(data_dir, keep=data_dir is not None) as folder:
+    with _folder(data_dir) as folder:
         settings, target = demo_desk(folder)
         ready, stop = asyncio.Event(), asyncio.Event()
         desk = asyncio.create_task(up.run(settings, {"serve", "work"}, quiet=True, ready=ready, stop=stop))
         try:
             if not await _before(desk, asyncio.create_task(ready.wait())):
                 return desk.result() or INTERRUPTED
-            shown = asyncio.create_task(_show(settings, target, console, stays=not exit_after))
+            shown = asyncio.create_task(
+                _show(settings, target, console, stays=not exit_after, kept=data_dir is not None)
+            )
             if not await _before(desk, shown):
                 return INTERRUPTED
             if not exit_after:
@@ -67,14 +69,14 @@ async def _before(desk: asyncio.Task[int], task: asyncio.Task[Any]) -> bool:
     return False
 
 
-async def _show(settings: Settings, target: Target, console: Console, *, stays: bool) -> int:
+async def _show(settings: Settings, target: Target, console: Console, *, stays: bool, kept: bool) -> int:
     """Send, wait, print. A second runtime reads what the desk's own writes, as `frontdesk audit` does."""
     runtime = Runtime(settings)
     await runtime.start()
     try:
         before = await _outcomes(runtime)
         earlier = await runtime.store.read(_accepted)
-        traffic = make_traffic(SEED, datetime.now(UTC))
+        traffic = await asyncio.to_thread(make_traffic, SEED, datetime.now(UTC))
         started = time.monotonic()
         with _bars(console, traffic) as advance:
             result = await run_demo(target, traffic, progress=advance)
@@ -91,7 +93,8 @@ async def _show(settings: Settings, target: Target, console: Console, *, stays: 
             failures=result.failures,
         )
         link = f"{settings.base_url}/console/login?token={runtime.logins.issue()}"
-        report.print_where(console, link, str(settings.data_dir), stays=stays)
+        if stays or kept:
+            report.print_where(console, link, str(settings.data_dir), stays=stays)
         return OK if balance.balanced and not result.failures else NOT_SO
     finally:
         await runtime.close()
@@ -146,9 +149,9 @@ def _bars(console: Console, traffic: Traffic) -> Iterator[Advance]:
 
 
 @contextmanager
-def _folder(data_dir: Path | None, *, keep: bool) -> Iterator[Path]:
+def _folder(data_dir: Path | None) -> Iterator[Path]:
     """The given folder, or a temporary one that goes with the demo."""
-    if keep and data_dir is not None:
+    if data_dir is not None:
         yield data_dir
         return
     with tempfile.TemporaryDirectory(prefix="frontdesk-demo-", ignore_cleanup_errors=True) as folder:

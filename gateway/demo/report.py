@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -38,16 +39,16 @@ def print_report(
 
 
 def print_where(console: Console, console_url: str, data_dir: str, *, stays: bool) -> None:
-    """Where to look at it."""
+    """Where the data is and, if the desk stays, where to look at it."""
+    console.print(Text(f"The data is in {data_dir}"), soft_wrap=True)
     if stays:
-        console.print(Text("Look at it:  ") + Text(console_url, style="bold cyan"), soft_wrap=True)
-        console.print(Text("Ctrl-C ends the demo."))
-    console.print(Text(f"Its data is in {data_dir}", style="dim"), soft_wrap=True)
+        console.print(Text("Look at it: ") + Text(console_url, style="bold cyan"), soft_wrap=True)
+        console.print(Text("The link opens once. Ctrl-C ends the demo."))
 
 
 def _table(sent: Mapping[str, int], outcomes: Counts) -> Table:
     shown = [name for name in OUTCOMES if name != "dead" or any(row.get("dead") for row in outcomes.values())]
-    table = Table(title="What became of it", title_justify="left", header_style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("channel")
     for heading in ("accepted", *shown):
         table.add_column(heading, justify="right")

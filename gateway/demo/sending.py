@@ -19,6 +19,7 @@ Progress = Callable[[str, int], None]
 """Called with a channel and how many deliveries it has just been told are accepted."""
 
 AT_ONCE = {"email": 6, "form": 8, "chat": 12, "phone": 4, "twitter": 6}
+GIVE_UP_AFTER = 5  # failures of a channel, after which the rest of it is not tried
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
@@ -62,13 +63,17 @@ async def _send_all(
 ) -> None:
     """One channel's items in order, taken by several hands."""
     waiting = iter(items)
+    failed: list[str] = []
 
     async def work(send: Callable[[T], Awaitable[list[str]]]) -> None:
         for item in waiting:
             try:
                 receipts = await send(item)
             except (UnsentError, aiohttp.ClientError, TimeoutError, OSError) as error:
-                result.failures.append(f"{channel}: {error or type(error).__name__}")
+                failed.append(f"{channel}: {str(error) or type(error).__name__}")
+                if len(failed) >= GIVE_UP_AFTER:
+                    left = sum(1 for _ in waiting)
+                    failed[:0] = [f"{channel}: {left} more not tried"] if left else []
                 continue
             result.acknowledged[channel] += len(receipts)
             result.receipts[channel].extend(filter(None, receipts))
@@ -76,3 +81,4 @@ async def _send_all(
                 progress(channel, len(receipts))
 
     await asyncio.gather(*(work(send) for send in hands))
+    result.failures.extend(failed)

@@ -9,9 +9,9 @@ from typing import Any
 
 import aiosmtplib
 import pytest
-from gateway.intake import NotDurableError
 
 from adapters.base import Raw, Refused
+from gateway.intake import NotDurableError
 from gateway.mail.limits import Limits
 from tests.mail.conftest import Desk, OpenDesk, mail_inbox, receipt_in
 
