@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from cyclopts import App
 from pydantic import BaseModel
@@ -99,8 +99,8 @@ def verbs_table() -> str:
 
 def _place(name: str) -> tuple[int, str]:
     """Commands stand in the order of the groups that `frontdesk --help` shows."""
-    group = verbs[name.split(maxsplit=1)[0]].group[0]
-    return (group.sort_key, name)
+    groups: Any = verbs[name.split(maxsplit=1)[0]].group
+    return (groups[0].sort_key, name)
 
 
 def commands(app: App, prefix: str = "") -> Iterator[tuple[str, App]]:

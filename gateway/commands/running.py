@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from gateway.commands.desk import finish
-from gateway.commands.failures import OK
+from gateway.commands.failures import OK, USAGE, CommandError
 from gateway.commands.output import print_json, print_line
 from gateway.settings import load_settings
 
@@ -54,3 +55,12 @@ def print_console_link(*, as_json: bool) -> int:
     else:
         print_line(link)
     return OK
+
+
+def run_bench(*, messages: int, as_json: bool) -> int:
+    """Measure both stacks; see `frontdesk bench --help`."""
+    try:
+        bench = import_module("gateway.bench").bench
+    except ModuleNotFoundError as error:
+        raise CommandError(f"this installation cannot measure: {error}", USAGE) from None
+    return int(finish(bench(messages=messages, as_json=as_json)))
