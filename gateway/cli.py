@@ -202,7 +202,7 @@ def export() -> int:
 def audit(*, json: Json = False) -> int:
     """Prove that nothing is lost: accepted = sum of outcomes + still queued.
 
-    Exit code 1: it does not balance; the output says what is missing.
+    Exit code 1: it does not balance; the output says what is missing. 75: the queue cannot be asked what waits in it.
     """
     from gateway.commands.prove import run_audit
 

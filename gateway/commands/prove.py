@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from gateway.audit import audit
 from gateway.commands.desk import finish, opened
-from gateway.commands.failures import NOT_SO, OK, explain
+from gateway.commands.failures import NOT_SO, OK, TEMPORARY, explain
 from gateway.commands.output import one_line, print_json, print_line
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Finding:
 
 
 def run_audit(*, as_json: bool) -> int:
-    """Print the audit; 1 when it does not balance."""
+    """Print the audit; 1 when it does not balance, 75 when the queue cannot be asked what still waits in it."""
     return finish(_audit(as_json=as_json))
 
 
@@ -40,6 +40,8 @@ async def _audit(*, as_json: bool) -> int:
     else:
         for line in report.lines():
             print_line(line)
+    if report.queue_error:
+        return TEMPORARY
     return OK if report.balanced else NOT_SO
 
 

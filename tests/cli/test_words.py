@@ -94,6 +94,8 @@ def test_a_broker_that_is_away_is_found_by_check(frontdesk: Frontdesk, monkeypat
     checked = frontdesk("check")
     assert checked.code == 1, checked.out
     assert "failed queue" in checked.out
+    assert frontdesk("migrate").code == 0
+    assert frontdesk("audit").code == 75  # what waits there is unknown, which is not the same as missing
     assert SECRET not in checked.out + checked.err
 
 
