@@ -6,7 +6,8 @@ only on what they say, so every permutation and duplication gives the same summa
 
 Facts are JSON-like mappings. All keys but `event` are optional:
 
-    event          "call.started", "call.status", "call.leg", "call.dialed", "call.missed", "call.recording_pending",
+    event          "call.started", "call.status", "call.leg", "call.dialed", "call.missed", "call.silent" (our own: the
+                   provider said nothing more for a while), "call.recording_pending",
                    "call.recording_started", "call.recording_absent", "call.recording_failed", "call.recording_ready",
                    "call.transcription_failed", "call.transcribed", "call.ended"
     direction      "inbound" or "outbound-..."
@@ -40,6 +41,7 @@ _RANK: Final = {
     "call.status": 1,
     "call.leg": 2,
     "call.dialed": 3,
+    "call.silent": 4,
     "call.missed": 4,
     "call.recording_started": 5,
     "call.recording_pending": 6,
@@ -206,7 +208,7 @@ def _outcome(facts: Sequence[Mapping[str, Any]], recordings: Sequence[Recording]
         return "answered"
     if any(recording.exists for recording in recordings):
         return "answered"
-    over = any(fact.get("event") in ("call.ended", "call.missed") for fact in facts)
+    over = any(fact.get("event") in ("call.ended", "call.missed", "call.silent") for fact in facts)
     return "missed" if over or any(item.status in ("absent", "failed") for item in recordings) else "ringing"
 
 

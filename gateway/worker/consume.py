@@ -23,6 +23,7 @@ from gateway.ids import uuid7
 from gateway.queues.base import Delivered, Queue, QueueUnavailableError
 from gateway.store.engine import Store, is_transient
 from gateway.store.ledger import record_dead, record_tallies
+from gateway.store.overdue import overdue_stories
 from gateway.store.record import Recorded, record
 from normalizer.message import Message, Tally, Update, parse_wire
 
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 _DEAD_SECONDS: Final = 2.0
+_SILENCE_SECONDS: Final = 60.0
 _TRIES_ALONE: Final = 3  # a message that fails by itself for no known reason may have met a passing one
 
 
@@ -55,6 +57,7 @@ class Worker:
         """Work until `stop` is set, then finish the batch in hand."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._collect_dead(stop))
+            tasks.create_task(self._notice_silence(stop))
             for _ in range(2):  # one batch is read while another is committed
                 tasks.create_task(self._consume(stop))
 
@@ -168,6 +171,18 @@ class Worker:
                 if not (isinstance(error, QueueUnavailableError) or is_transient(error)):
                     raise
                 _log.warning("dead letters stay in the queue for now: %s", _short(error))
+
+    async def _notice_silence(self, stop: asyncio.Event) -> None:
+        """Open tickets for calls the provider never finished telling us about."""
+        while not await _pause(_SILENCE_SECONDS, stop):
+            try:
+                now = datetime.now(UTC)
+                if updates := await self._store.read(overdue_stories, now):
+                    await self._store.write(record, updates, now)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                _log.warning("the store is away, silent calls are looked for later: %s", _short(error))
 
     @staticmethod
     def _report(results: Sequence[Recorded], read: Sequence[_Read]) -> None:

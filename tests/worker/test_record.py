@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from sqlalchemy.pool import StaticPool
 
 from gateway.store import tables as t
 from gateway.store.ledger import record_dead
+from gateway.store.overdue import overdue_stories
 from gateway.store.record import Recorded, record
 from gateway.worker.plan import Item
 from normalizer.message import Message, Original, ThreadKey, UpdateDraft, stamp
@@ -237,6 +238,21 @@ def test_a_call_is_one_comment_whatever_comes_first(conn: Connection, seed: int)
         select(t.identities.c.value).join(t.tickets, t.tickets.c.requester_id == t.identities.c.customer_id)
     ).scalar_one()
     assert requester == "+4930901820"
+
+
+def test_a_call_nobody_finished_telling_us_about_is_a_missed_call(conn: Connection) -> None:
+    started = update_of("CA9", "call.started", caller="+4930901820")
+    outbound = update_of("CA8", "call.started").model_copy(update={"facts": {"direction": "outbound-api"}})
+    run(conn, [started, outbound])
+    assert overdue_stories(conn, START + timedelta(minutes=14)) == []
+    silent = overdue_stories(conn, START + timedelta(minutes=16))
+    assert [update.about for update in silent] == ["call:CA9"]
+    [result] = record(conn, silent, NOW)
+    assert result.outcome == "ticketed"
+    assert conn.scalar(select(t.comments.c.text)) == "Missed call, no voicemail."
+    assert overdue_stories(conn, START + timedelta(minutes=17)) == []
+    run(conn, [update_of("CA9", "call.recording_ready", opens=True, recording={"sid": "RE1", "status": "completed"})])
+    assert conn.scalar(select(t.comments.c.text)) == "Voicemail (transcription not available)"
 
 
 def test_a_dead_letter_keeps_its_receipt_and_can_come_back(conn: Connection) -> None:

@@ -1,0 +1,58 @@
+"""Calls that began and were never heard of again.
+
+A number whose status callback is not set up, or a provider that gives up on us, leaves a call without an end. The
+caller still wanted something, so after a while we say so ourselves: an update of our own, which goes through the same
+record step, opens the ticket, and is corrected by whatever the provider says later.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from gateway.ids import uuid7
+from gateway.store import tables as t
+from normalizer.fingerprint import delivery_key
+from normalizer.message import Update
+
+QUIET: Final = timedelta(minutes=15)
+_FORGOTTEN: Final = timedelta(days=7)  # looked for no longer: outbound calls never open a ticket
+_AT_ONCE: Final = 100
+
+
+def overdue_stories(conn: Connection, now: datetime) -> list[Update]:
+    """An update for each inbound call that has no ticket and was quiet for `QUIET`."""
+    facts, told = t.update_facts.c, t.folded.c
+    quiet = (
+        select(facts.about, facts.channel, facts.inbox)
+        .join_from(t.update_facts, t.folded, told.about == facts.about, isouter=True)
+        .where(told.about.is_(None), facts.kind == "call", facts.received_at > now - _FORGOTTEN)
+        .group_by(facts.about, facts.channel, facts.inbox)
+        .having(func.max(facts.received_at) < now - QUIET)
+        .order_by(facts.about)
+        .limit(_AT_ONCE)
+    )
+    return [
+        Update(
+            receipt_id=uuid7(),
+            gateway="frontdesk",
+            sequence=0,
+            channel=row.channel,
+            inbox=row.inbox,
+            kind="call",
+            about=row.about,
+            opens=True,
+            facts={"event": "call.silent"},
+            delivery_key=delivery_key(row.channel, row.about, "silent"),
+            received_at=now,
+        )
+        for row in conn.execute(quiet)
+        if _is_inbound(conn, row.about)
+    ]
+
+
+def _is_inbound(conn: Connection, about: str) -> bool:
+    facts = conn.scalars(select(t.update_facts.c.facts).where(t.update_facts.c.about == about))
+    return all(str(fact.get("direction") or "inbound") == "inbound" for fact in facts)
