@@ -145,7 +145,7 @@ def normalize(
 ) -> int:
     """Show what Frontdesk sees in a message: one JSON line of the canonical message a file. Stores nothing.
 
-    Exit code 1: a file cannot be read, or it is not a message of this channel.
+    Exit code 1: a file cannot be read, or it is not a message of this channel; its line then holds path and error.
     """
     from gateway.commands.normalize import normalize_paths
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from adapters.base import Raw, Refused
@@ -24,17 +25,30 @@ def normalize_paths(paths: Sequence[str], *, channel: str, inbox: str, content: 
     reader = _inbox(channel, inbox)
     head = {"schema_version": SCHEMA_VERSION, "channel": channel, "inbox": inbox}
     code = OK
-    for found in read_all(paths):
+    for found in _messages(paths):
         try:
             drafts = understand(reader, found)
         except Refused as refusal:
             note(f"{found.origin}: {refusal}")
+            print_json({"path": found.origin, "error": str(refusal)})
             code = NOT_SO
             continue
         for draft in drafts:
             shown = draft.model_dump(mode="json", exclude=None if content else _BYTES)
             print_json({"path": found.origin, **head, **shown})
     return code
+
+
+def _messages(paths: Sequence[str]) -> Iterator[Found]:
+    """What the paths hold; a file with a single message goes by its own name, also when it is an mbox."""
+    for path in paths:
+        reader = read_all([path])
+        first, second = next(reader, None), next(reader, None)
+        if first is not None:
+            yield replace(first, origin=path) if second is None and first.origin == f"{path}#1" else first
+        if second is not None:
+            yield second
+            yield from reader
 
 
 def understand(inbox: Inbox, found: Found) -> Sequence[Draft]:

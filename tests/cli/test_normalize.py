@@ -34,7 +34,9 @@ def test_bytes_are_left_out_unless_asked_for(frontdesk: Frontdesk, letters: Path
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(frontdesk: Frontdesk, letters: Path, tmp_path: Path) -> None:
     said = frontdesk("normalize", tmp_path / "missing.eml", letters / "1.eml")
     assert said.code == 1
-    assert len(said.lines) == 1
+    bad, good = said.lines
+    assert bad == {"path": str(tmp_path / "missing.eml"), "error": "No such file or directory"}
+    assert good["text"] == "Where is my parcel?"
     assert "missing.eml: No such file or directory" in said.err
 
 
@@ -48,6 +50,16 @@ def test_a_mail_that_is_one_line_of_noise_is_still_a_line(frontdesk: Frontdesk, 
 def test_a_saved_mail_that_starts_like_a_mailbox_is_one_mail(frontdesk: Frontdesk, tmp_path: Path) -> None:
     (tmp_path / "saved.eml").write_bytes(b"From anna Sat Aug  1 10:00:00 2026\n" + mail("a@b", "one\n\nFrom me to you"))
     assert len(frontdesk("normalize", tmp_path / "saved.eml").lines) == 1
+
+
+def test_a_mailbox_is_a_line_a_mail_and_one_mail_keeps_the_files_name(frontdesk: Frontdesk, tmp_path: Path) -> None:
+    one = b"From anna@customer.example Sat Aug  1 10:00:00 2026\n" + mail("a@b.example", "one") + b"\n"
+    (tmp_path / "one.mbox").write_bytes(one)
+    (tmp_path / "two.mbox").write_bytes(one + one)
+    paths = [
+        Path(line["path"]).name for line in frontdesk("normalize", tmp_path / "one.mbox", tmp_path / "two.mbox").lines
+    ]
+    assert paths == ["one.mbox", "two.mbox#1", "two.mbox#2"]
 
 
 def test_another_channel_reads_with_its_own_adapter(frontdesk: Frontdesk, tmp_path: Path) -> None:
