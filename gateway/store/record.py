@@ -196,7 +196,7 @@ class _Writing:
             "id": ticket,
             "channel": message.channel,
             "inbox": message.inbox,
-            "subject": message.subject,
+            "subject": message.subject or headline(message.text),
             "status": "new",
             "requester_id": self.customers[message.receipt_id],
             "language": message.language,
@@ -531,6 +531,7 @@ class _Writing:
         }
 
 
+_HEADLINE = 80
 _NUMBERED = (
     t.customers,
     t.identities,
@@ -544,6 +545,14 @@ _NUMBERED = (
     t.suspended,
     t.events,
 )
+
+
+def headline(text: str) -> str:
+    """A subject for what came without one (a post, a chat): its first line, cut at a word past 80 characters."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if len(line) <= _HEADLINE:
+        return line
+    return f"{line[:_HEADLINE].rpartition(' ')[0] or line[:_HEADLINE]} …"
 
 
 def _evidence_row(row: EvidenceRow, ticket: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sqlalchemy.pool import StaticPool
 from gateway.store import tables as t
 from gateway.store.ledger import record_dead
 from gateway.store.overdue import overdue_stories
-from gateway.store.record import Recorded, record
+from gateway.store.record import Recorded, headline, record
 from gateway.worker.plan import Item
 from normalizer.message import Message, Original, ThreadKey, UpdateDraft, stamp
 from tests.worker.conversations import START, conversations, expected_partition, mail
@@ -200,6 +200,19 @@ def test_a_reply_to_a_closed_ticket_opens_a_linked_follow_up(conn: Connection) -
     assert {(row.ticket_id, row.other_id, row.kind) for row in conn.execute(select(t.ticket_links))} == {
         (2, 1, "follow_up")
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "subject"),
+    [
+        ("\n  My order is late\nplease", "My order is late"),
+        ("word " * 40, "word " * 15 + "word …"),
+        ("長" * 90, "長" * 80 + " …"),
+        ("", ""),
+    ],
+)
+def test_what_came_without_a_subject_is_named_by_its_first_line(text: str, subject: str) -> None:
+    assert headline(text) == subject
 
 
 def test_suspended_keeps_cause_and_bytes(conn: Connection) -> None:
