@@ -1,0 +1,52 @@
+"""A desk on RabbitMQ and PostgreSQL of its own: two gateways and two workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.faults.desk import Desk
+from tests.faults.journal import Journal
+from tests.services.postgres import PostgresCluster
+from tests.services.rabbitmq import RabbitNode
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """What the senders know."""
+    with Journal(tmp_path / "journal") as journal:
+        yield journal
+
+
+@pytest.fixture
+def broker(rabbit_node: RabbitNode) -> Iterator[RabbitNode]:
+    """The node, running and thawed again whatever a test did to it."""
+    rabbit_node.start()
+    yield rabbit_node
+    rabbit_node.thaw()
+    rabbit_node.start()
+
+
+@pytest.fixture
+def database(postgres_cluster: PostgresCluster) -> Iterator[PostgresCluster]:
+    """The cluster, running and thawed again whatever a test did to it."""
+    postgres_cluster.start()
+    yield postgres_cluster
+    postgres_cluster.thaw()
+    postgres_cluster.start()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, broker: RabbitNode, database: PostgresCluster) -> AsyncIterator[Desk]:
+    """Started, and ended in order."""
+    url = await asyncio.to_thread(database.create_database, f"faults_{uuid4().hex[:12]}")
+    desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.fresh_url), store_url=url)
+    for name, verb in (("gateway-1", "serve"), ("gateway-2", "serve"), ("worker-1", "work"), ("worker-2", "work")):
+        desk.add(name, verb)
+    await desk.start()
+    yield desk
+    await desk.close()

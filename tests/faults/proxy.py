@@ -1,0 +1,95 @@
+"""A TCP relay on loopback that can stop passing what a client says, so that a process dies at a moment we choose."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+
+_CHUNK = 65536
+
+
+class Relay:
+    """Between one process and one service. While `held`, what the process writes reaches nobody; answers still pass."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._server: asyncio.Server | None = None
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.held_bytes = 0
+        self.port = 0
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def hold(self) -> None:
+        """From now on nothing that the process says is passed on."""
+        self.held_bytes = 0
+        self._open.clear()
+
+    def pass_on(self) -> None:
+        """Again; what was held is passed first, unless its connection is gone."""
+        self._open.set()
+
+    def cut(self) -> None:
+        """Break every connection."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        far: asyncio.StreamWriter | None = None
+        try:
+            far_reader, far = await asyncio.open_connection("127.0.0.1", self._target)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._forward(reader, far))
+                group.create_task(self._back(far_reader, writer))
+        except (OSError, asyncio.CancelledError, BaseExceptionGroup):
+            pass
+        finally:
+            self._tasks.discard(task)
+            for side in (writer, far):
+                if side is not None:
+                    side.transport.abort()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            if not self._open.is_set():
+                self.held_bytes += len(data)
+                await self._wait(reader)
+            writer.write(data)
+            await writer.drain()
+        raise ConnectionError("the process hung up")
+
+    async def _wait(self, reader: asyncio.StreamReader) -> None:
+        """Until passing on is allowed, unless the process dies first: then what it said was never said."""
+        while not self._open.is_set():
+            if reader.at_eof() or reader.exception() is not None:
+                raise ConnectionError("the process died")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._open.wait(), 0.02)
+        if reader.at_eof() or reader.exception() is not None:
+            raise ConnectionError("the process died")
+
+    @staticmethod
+    async def _back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+        raise ConnectionError("the service hung up")
