@@ -69,10 +69,6 @@ def get_attachment(conn: Connection, attachment_id: int) -> Row | None:
 def chat_history(conn: Connection, conversation_key: str, after_id: int = 0, limit: int = 200) -> list[Row]:
     """What was said in one chat, oldest first: for the widget, so only this chat's own comments, never the rest of a
     ticket that was merged with mail. `conversation_key` is `chat:<inbox>:<session>`."""
-    inbox = conversation_key.split(":", 2)[1] if conversation_key.count(":") >= 2 else ""
-    holding = select(thread_keys.c.ticket_id).where(
-        thread_keys.c.key == conversation_key, thread_keys.c.role == "conversation"
-    )
     said = select(thread_keys.c.comment_id).where(
         thread_keys.c.key == conversation_key,
         thread_keys.c.role == "conversation",
@@ -80,8 +76,7 @@ def chat_history(conn: Connection, conversation_key: str, after_id: int = 0, lim
     )
     query = (
         select(*_COLUMNS)
-        .where(comments.c.id > after_id, comments.c.public)
-        .where(comments.c.id.in_(said) | (comments.c.ticket_id.in_(holding) & (comments.c.inbox == inbox)))
+        .where(comments.c.id > after_id, comments.c.public, comments.c.id.in_(said))
         .order_by(comments.c.id)
         .limit(limit)
     )

@@ -1,7 +1,7 @@
 """Finding words without regard to case, in every script, on both databases.
 
-PostgreSQL's ILIKE folds every script by itself. SQLite's LIKE knows only ASCII, so Python's `casefold` is lent to it:
-a customer who wrote "ВОЗВРАТ" is found by "возврат" on either.
+PostgreSQL's ILIKE folds every script by itself. SQLite's LIKE folds only ASCII, so for other words Python's `casefold`
+is lent to it: a customer who wrote "ВОЗВРАТ" is found by "возврат" on either.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ def fold(text: str) -> str:
 
 def contains(conn: Connection, column: ColumnElement[Any], words: str) -> ColumnElement[bool]:
     """Does the column hold these words, literally (`%` and `_` mean themselves)?"""
-    if conn.dialect.name == "sqlite":
-        _lend_fold(conn)
-        return func.frontdesk_holds(column, fold(words)) == 1
-    return column.ilike(f"%{escape_like(words)}%", escape=_ESCAPE)
+    pattern = f"%{escape_like(words)}%"
+    if conn.dialect.name != "sqlite":
+        return column.ilike(pattern, escape=_ESCAPE)
+    if words.isascii():
+        return column.like(pattern, escape=_ESCAPE)
+    _lend_fold(conn)
+    return func.frontdesk_holds(column, fold(words)) == 1
 
 
 def escape_like(text: str) -> str:

@@ -81,9 +81,7 @@ async def test_offset_pages_are_everything_once(get: Any, path: str) -> None:
 async def test_new_tickets_do_not_shift_cursor_pages(get: Any, store: Any) -> None:
     _, body, _ = await get("/api/v2/tickets?page[size]=20&sort=-id")
     seen = [row["id"] for row in body["tickets"]]
-    await store.write(
-        lambda conn: seed.Desk(conn).ticket("form", "contact", "late", None)
-    )
+    await store.write(lambda conn: seed.Desk(conn).ticket("form", "contact", "late", None))
     _, body, _ = await get(body["links"]["next"])
     seen += [row["id"] for row in body["tickets"]]
     assert seen == list(range(COUNT, COUNT - 40, -1))

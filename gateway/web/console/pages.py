@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -56,7 +57,13 @@ async def show_ticket(request: web.Request) -> web.StreamResponse:
     if ticket is None:
         return _missing(request, f"There is no ticket #{ident}", "Perhaps the number is mistyped.")
     mark = await read(request, timeline.revision)
-    values = {"ticket": ticket, "entries": _entries(ticket), "links": _links(ticket), "revision": mark}
+    values = {
+        "ticket": ticket,
+        "entries": _entries(ticket),
+        "links": _links(ticket),
+        "others": _others(ticket),
+        "revision": mark,
+    }
     return page(request, "ticket.html", values)
 
 
@@ -127,8 +134,14 @@ def _entries(ticket: Row) -> list[dict[str, Any]]:
     entries = [{"at": row["received_at"], "comment": _with_labels(row), "event": None} for row in shown.rows]
     opened = min((event["id"] for event in ticket["events"] if event["kind"] == "created"), default=None)
     since = entries[0]["at"] if entries and shown.has_more else None
+    first = min((entry["at"] for entry in entries), default=None)
     entries.extend(
-        {"at": event["at"], "comment": None, "event": event}
+        # recorded a moment after its first message arrived, a ticket still opens before it
+        {
+            "at": min(event["at"], first) if event["id"] == opened and first else event["at"],
+            "comment": None,
+            "event": event,
+        }
         for event in ticket["events"]
         if event["kind"] != "commented" and (since is None or event["at"] >= since)
         if event["kind"] != "created" or event["id"] == opened
@@ -160,7 +173,7 @@ def _hits(hits: Any, kind: str) -> list[dict[str, str]]:
 
 
 def _fact(value: Any) -> str:
-    text = value if isinstance(value, str) else str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
@@ -174,6 +187,13 @@ def _links(ticket: Row) -> list[dict[str, Any]]:
         for row in ticket["links"]
         if row["other"] is not None
     ]
+
+
+def _others(ticket: Row) -> list[str]:
+    """Who takes part beside the requester."""
+    own = ticket["requester"]["identities"] if ticket["requester"] else []
+    known = {f"{one['kind']}:{one['value']}" for one in own}
+    return [person for person in ticket["participants"] if person not in known]
 
 
 def _preview(content: bytes | None) -> dict[str, Any]:
