@@ -1,0 +1,5 @@
+"""Mail: one inbox, whatever road the mail takes to it."""
+
+from adapters.email.inbox import MAX_RECIPIENTS, Email, EmailOptions
+
+__all__ = ["MAX_RECIPIENTS", "Email", "EmailOptions"]
