@@ -6,6 +6,8 @@ other, so a row that disappeared is found by its number. See `gateway.tally` for
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.runtime import Runtime
 
 OUTCOMES: Final = ("ticketed", "appended", "duplicate", "updated", "suspended", "dead", "ignored")
+_GLANCE: Final = 0.25
 _SHOWN: Final = 20  # missing numbers named a gateway life
 
 
@@ -53,7 +56,7 @@ class AuditReport:
     def lines(self) -> list[str]:
         """The audit for a person, the balance last."""
         sums = " + ".join(f"{name} {self.outcomes.get(name, 0)}" for name in OUTCOMES)
-        verdict = "balanced" if self.balanced else "NOT BALANCED"
+        verdict = "cannot be checked now" if self.queue_error else "balanced" if self.balanced else "NOT BALANCED"
         waiting = min(self.unrecorded, self.queued)
         lines = [f"missing: {item}" for item in self.missing if not self.balanced]
         lines += [f"broken: {item}" for item in self.broken]
@@ -77,17 +80,29 @@ class AuditReport:
         }
 
 
-async def audit(runtime: Runtime) -> AuditReport:
-    """Hold the tallies against the receipts and the queue. The queue is asked first: what moves on meanwhile is then
-    counted twice rather than missed."""
+async def audit(runtime: Runtime, *, patience: float = 5.0) -> AuditReport:
+    """Hold the tallies against the receipts and the queue.
+
+    A broker does not tell how many messages are in the hands of workers elsewhere, so something without a receipt may
+    just be under way: only what stays missing for `patience` seconds is missing.
+    """
+    ends = time.monotonic() + patience
+    while True:
+        report = await _look(runtime)
+        if report.balanced or report.queue_error or report.broken or time.monotonic() >= ends:
+            return report
+        await asyncio.sleep(_GLANCE)
+
+
+async def _look(runtime: Runtime) -> AuditReport:
+    """The queue is asked first: what moves on meanwhile is then counted twice rather than missed."""
     report = AuditReport()
     depth = Depth({}, 0, 0)
     try:
         depth = await runtime.queue.depth()
     except QueueUnavailableError as error:
         report.queue_error = str(error)
-    control = depth.ready.get("control", 0)
-    report.queued = depth.waiting + depth.dead - control
+    report.queued = depth.waiting + depth.dead - depth.ready.get("control", 0)
     await runtime.store.read(_read, report)
     return report
 

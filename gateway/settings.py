@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     )
     smtp_listen: str = Field(default="127.0.0.1:8025", description="host:port of the SMTP listener; empty: off")
     lmtp_listen: str = Field(default="127.0.0.1:8024", description="host:port of the LMTP listener; empty: off")
+    metrics_listen: str = Field(
+        default="",
+        description="host:port where a process without HTTP (`work`, `poll`) answers /metrics and /healthz; empty: off",
+    )
     queue_url: str = Field(default="embedded:", description="`embedded:` or `amqp://user:password@host:5672/vhost`")
     store_url: str = Field(
         default="",

@@ -13,6 +13,8 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
+from aiohttp import web
+
 from gateway import telemetry
 from gateway.mailserver import MailServer
 from gateway.poller import run_pollers
@@ -20,7 +22,7 @@ from gateway.queues.base import QueueUnavailableError
 from gateway.runtime import Runtime
 from gateway.settings import Settings, SettingsError
 from gateway.store.engine import is_transient
-from gateway.web.app import build_app
+from gateway.web.app import build_app, build_metrics_app
 from gateway.web.server import listen
 from gateway.worker.consume import Worker
 
@@ -68,6 +70,8 @@ async def _play(
             tasks.create_task(runtime.intake.report(closed), name="tally")
             if say is not None:
                 _introduce(runtime, addresses, roles, say)
+        elif runtime.settings.metrics_listen:
+            await _listen_for_metrics(runtime, listening)
         tasks.create_task(_measure(runtime, stop), name="measure")
         await _migrate(runtime, stop)
         if "work" in roles:
@@ -102,6 +106,17 @@ async def _listen(runtime: Runtime, stack: contextlib.AsyncExitStack) -> dict[st
         raise SettingsError(f"smtp_listen or lmtp_listen: {error.strerror or error}") from None
     stack.push_async_callback(mail.stop)
     return {"HTTP": f"{host}:{port}", "SMTP": mail.smtp_address, "LMTP": mail.lmtp_address}
+
+
+async def _listen_for_metrics(runtime: Runtime, stack: contextlib.AsyncExitStack) -> None:
+    host, port = _host_and_port("metrics_listen", runtime.settings.metrics_listen)
+    runner = web.AppRunner(build_metrics_app(), access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise SettingsError(f"metrics_listen: cannot listen at {host}:{port}: {error.strerror or error}") from None
 
 
 def _host_and_port(name: str, address: str) -> tuple[str, int]:

@@ -10,11 +10,11 @@ The JSON form is the queue contract, version 1; its schema is generated into `de
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, overload
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION: Final = 1
 MESSAGE_TYPE: Final = "frontdesk.message.v1"
@@ -52,6 +52,15 @@ def clean_json(value: Any) -> Any:
     return clean_text(value)
 
 
+def _in_utc(value: datetime) -> datetime:
+    """Also rids us of pydantic's own zone object, which must not outlive the interpreter's last collection."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # a claimed date within hours of year 1 or 9999
+        return value.replace(tzinfo=UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Text = Annotated[str, BeforeValidator(clean_text)]
 Facts = Annotated[dict[str, Any], BeforeValidator(clean_json)]
 
@@ -148,7 +157,7 @@ class MessageDraft(Wire):
     """Something a customer said, as an adapter understood it. Without the envelope that `intake.accept` adds."""
 
     external_id: Text = ""  # the provider's id; for mail the Message-ID without angle brackets, empty if it has none
-    sent_at: AwareDatetime | None = None  # as claimed by the sender; order uses received_at
+    sent_at: Moment | None = None  # as claimed by the sender; order uses received_at
     author: Author
     recipients: tuple[Recipient, ...] = ()
     subject: Text = ""
@@ -196,7 +205,7 @@ class Envelope(Wire):
     channel: Text
     inbox: Text
     join: Join = "participants"  # who may join a ticket of this inbox
-    received_at: AwareDatetime
+    received_at: Moment
 
 
 class Message(Envelope, MessageDraft):
@@ -215,8 +224,8 @@ class Tally(Wire):
     settled: int  # every sequence number up to this one was acknowledged or given up
     given_up: tuple[tuple[int, int], ...] = ()  # ranges of numbers whose sender heard a temporary refusal
     ended: bool = False
-    started_at: AwareDatetime
-    updated_at: AwareDatetime
+    started_at: Moment
+    updated_at: Moment
 
 
 class EnvelopeFields(TypedDict):

@@ -8,8 +8,9 @@ costs one thread hop instead of one a statement, and there is one code base to g
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
@@ -199,15 +200,17 @@ class PostgresStore:
 
     async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Store.read`."""
-        async with self.engine.connect() as conn:
-            return await conn.run_sync(fn, *args, **kwargs)
+        with self._reaching():
+            async with self.engine.connect() as conn:
+                return await conn.run_sync(fn, *args, **kwargs)
 
     async def write(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Store.write`. A deadlock or serialisation failure is tried again: nothing of it was kept."""
         for attempt in range(5):
             try:
-                async with self.engine.begin() as conn:
-                    return await conn.run_sync(fn, *args, **kwargs)
+                with self._reaching():
+                    async with self.engine.begin() as conn:
+                        return await conn.run_sync(fn, *args, **kwargs)
             except DBAPIError as error:
                 state = str(getattr(error.orig, "sqlstate", ""))
                 if not state.startswith("40") or attempt == 4:
@@ -219,13 +222,21 @@ class PostgresStore:
         """See `Store.ping`."""
         try:
             version = await self.read(lambda conn: conn.scalar(text("SHOW server_version")))
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            raise StoreUnavailableError(f"cannot reach PostgreSQL at {self.host}: {_first_line(error)}") from error
+        except SQLAlchemyError as error:
+            raise StoreUnavailableError(f"cannot use PostgreSQL at {self.host}: {_first_line(error)}") from error
         return f"PostgreSQL {str(version).split()[0]} at {self.host}"
 
     async def close(self) -> None:
         """See `Store.close`."""
         await self.engine.dispose()
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """asyncpg raises what the socket raised; callers know one word for all of it."""
+        try:
+            yield
+        except (OSError, TimeoutError) as error:
+            raise StoreUnavailableError(f"cannot reach PostgreSQL at {self.host}: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

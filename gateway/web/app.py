@@ -29,6 +29,13 @@ def build_app(runtime: Runtime) -> web.Application:
     return app
 
 
+def build_metrics_app() -> web.Application:
+    """What a process without customers answers: how it is, and its figures."""
+    app = web.Application()
+    app.add_routes([web.get("/healthz", health.healthz), web.get("/metrics", health.metrics)])
+    return app
+
+
 def routes() -> list[web.RouteDef]:
     """Method, address, handler."""
     return [
