@@ -32,6 +32,12 @@ _LONGEST_PAUSE: Final = 10.0
 LOST: Final = (aiormq.exceptions.AMQPError, OSError, RuntimeError, EOFError, TimeoutError)
 
 
+class _Connection(aiormq.Connection):
+    # Frames between the event loop's tasks and the socket: with the default 10 a batch of publishes mostly waits for
+    # one another to be written, which costs about a quarter of the CPU of publishing.
+    FRAME_BUFFER_SIZE = 512
+
+
 class Link:
     """Keeps a connection open and its topology declared.
 
@@ -104,7 +110,7 @@ class Link:
 
     async def _hold_once(self) -> bool:
         """Connect and stay until the connection is lost. Whether it was reached at all."""
-        connection = aiormq.Connection(self._url)
+        connection = _Connection(self._url)
         self._broken = asyncio.get_running_loop().create_future()
         reached = False
         try:

@@ -226,17 +226,19 @@ class RabbitQueue:
         self._arrived.set()
 
     async def _open_lanes(self, connection: AbstractConnection) -> Sequence[Channel]:
-        opened = []
-        for name in self._channels:
-            channel = cast(Channel, await connection.channel(publisher_confirms=False))
-            channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
-            lane = Lane(channel, self._arrived.set)
-            self._lanes.append(lane)
-            await lane.open(queue_name(name), self._prefetch)
-            opened.append(channel)
         self._dead_channel = cast(Channel, await connection.channel(publisher_confirms=False))
         self._dead_lane = Lane(self._dead_channel, lambda: None)
-        return (*opened, self._dead_channel)
+        # Side by side: after a restart of the broker the queues elect their leaders at different times.
+        channels = await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
+        return (*channels, self._dead_channel)
+
+    async def _open_lane(self, connection: AbstractConnection, name: str) -> Channel:
+        channel = cast(Channel, await connection.channel(publisher_confirms=False))
+        channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
+        lane = Lane(channel, self._arrived.set)
+        self._lanes.append(lane)
+        await lane.open(queue_name(name), self._prefetch)
+        return channel
 
     async def _stop_lane(self, lane: Lane) -> None:
         with contextlib.suppress(QueueUnavailableError):

@@ -13,7 +13,7 @@ from gateway.queues.failover import FailoverQueue
 from gateway.queues.rabbitmq import RabbitQueue
 
 CHANNELS = ("email", "phone")
-PATIENCE = 20.0  # seconds for something that takes milliseconds on an idle machine
+PATIENCE = 60.0  # seconds for something that takes milliseconds on an idle machine
 
 
 def make_message(number: int = 0, *, channel: str = "email", body: bytes | None = None) -> Outgoing:

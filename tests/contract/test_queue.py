@@ -21,7 +21,6 @@ from tests.contract.backends import (
     take_dead,
     until_depth,
 )
-from tests.services.rabbitmq import RabbitNode
 
 BACKENDS = (
     "embedded",
@@ -31,16 +30,18 @@ BACKENDS = (
 
 
 @pytest.fixture(params=BACKENDS)
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     path = tmp_path / "queue" / "messages.db"
     if request.param == "embedded":
-        made: Backend = EmbeddedBackend(path)
-    else:
-        node: RabbitNode = request.getfixturevalue("rabbit_node")
-        url = node.fresh_url()
-        made = RabbitBackend(url) if request.param == "rabbitmq" else FailoverBackend(url, path)
-    yield made
-    await made.close()
+        return EmbeddedBackend(path)
+    url: str = request.getfixturevalue("broker_url")
+    return RabbitBackend(url) if request.param == "rabbitmq" else FailoverBackend(url, path)
+
+
+@pytest.fixture
+async def backend(place: Backend) -> AsyncIterator[Backend]:
+    yield place
+    await place.close()
 
 
 @pytest.fixture

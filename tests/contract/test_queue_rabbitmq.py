@@ -22,8 +22,8 @@ Opener = Callable[..., RabbitQueue]
 
 
 @pytest.fixture
-def url(rabbit_node: RabbitNode) -> str:
-    return rabbit_node.fresh_url()
+def url(broker_url: str) -> str:
+    return broker_url
 
 
 @pytest.fixture
@@ -60,9 +60,12 @@ async def channel(url: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
 
 @pytest.mark.fault
 async def test_a_killed_broker_comes_back_with_everything_it_confirmed(
-    queue: RabbitQueue, rabbit_node: RabbitNode
+    make: Opener, rabbit_node: RabbitNode, unused_broker_url: str
 ) -> None:
     """Nobody helps: both connections are made anew, and what was unacked comes again."""
+    queue = make(url=unused_broker_url)
+    await queue.start()
+    await until_answering(queue)
     await queue.publish([make_message(number) for number in range(50)])
     held = await take(queue, 10)
     await asyncio.to_thread(rabbit_node.kill)
@@ -80,7 +83,7 @@ async def test_a_killed_broker_comes_back_with_everything_it_confirmed(
     finally:
         await asyncio.to_thread(rabbit_node.start)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         again = await waiting
     again += await take(queue, 50 - len(again))
     await until_answering(queue)
@@ -267,7 +270,7 @@ async def test_a_deleted_queue_is_declared_again(queue: RabbitQueue, channel: ai
     await queue.ack(await take(queue, 1))
     await channel.queue_delete(queue_name("email"))
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await queue.publish([make_message(2)])
@@ -300,7 +303,7 @@ async def test_dead_letters_wait_in_a_queue_of_their_own(
     for _ in range(11):
         await queue.release(await take(queue, 1))
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await channel.queue_declare(DEAD, passive=True)).message_count:
             await asyncio.sleep(0.05)
 

@@ -17,7 +17,7 @@ from typing import Final
 from tests.services.process import Child, MissingProgramError, find_free_port, wait_until
 
 _FOLDERS: Final = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt")
-_START_TIMEOUT: Final = 30.0  # seconds; about one on an idle machine
+_START_TIMEOUT: Final = 90.0  # seconds; about one on an idle machine
 
 # Small, and as durable as production: the kill tests prove nothing with fsync off.
 _SETTINGS: Final = {
@@ -77,7 +77,7 @@ class PostgresCluster:
         options = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
         place = ["-D", str(self._folder / "data"), "-p", str(self.port), "-k", str(self._folder)]
         command = self._unprivileged([str(self._programs / "postgres"), *place, *options])
-        self._child = Child(command, log=self._folder / "server.log", cwd=self._folder)
+        self._child = Child(command, log=self._folder / "server.log", folder=self._folder)
         if wait:
             self.wait_ready()
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-# Waits until its standard input ends, which happens when our process is gone however it died, then kills the group.
-_GUARD_SCRIPT: Final = 'cat >/dev/null; kill -KILL -- "-$1" 2>/dev/null'
+# Waits until its standard input ends, which happens when our process is gone however it died; then kills the group and
+# removes what it left.
+_GUARD_SCRIPT: Final = 'cat >/dev/null; kill -KILL -- "-$1" 2>/dev/null; [ -z "$2" ] || { sleep 1; rm -rf "$2"; }'
 
 
 class MissingProgramError(Exception):
@@ -45,10 +46,10 @@ def is_listening(port: int) -> bool:
 
 
 class Child:
-    """One process in its own group, its output in a log file."""
+    """One process in its own group, its output in a log file. `folder`: where it works; removed if we die first."""
 
     def __init__(
-        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, folder: Path | None = None
     ) -> None:
         self.log = log
         with log.open("ab") as output:
@@ -58,11 +59,13 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=None if env is None else dict(env),
-                cwd=cwd,
+                cwd=folder,
                 start_new_session=True,
             )
         self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD_SCRIPT, "guard", str(self.pid)], stdin=subprocess.PIPE, start_new_session=True
+            ["/bin/sh", "-c", _GUARD_SCRIPT, "guard", str(self.pid), str(folder or "")],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
         )
 
     @property

@@ -20,8 +20,8 @@ from typing import Any, Final
 from tests.services.process import Child, MissingProgramError, find_free_port, is_listening, wait_until
 
 _SERVER_FOLDERS: Final = ("/usr/lib/rabbitmq/bin", "/usr/local/opt/rabbitmq/sbin", "/opt/homebrew/opt/rabbitmq/sbin")
-_VHOSTS_AT_BOOT: Final = 16
-_START_TIMEOUT: Final = 60.0  # seconds; 5 to 10 on an idle machine
+_VHOSTS_AT_BOOT: Final = 8
+_START_TIMEOUT: Final = 120.0  # seconds; 5 to 10 on an idle machine
 
 _CONFIG: Final = """\
 listeners.tcp.local = 127.0.0.1:{port}
@@ -57,6 +57,7 @@ class RabbitNode:
         self._epmd: Child | None = None
         self._next_vhost = 0
         self._known_vhosts = _VHOSTS_AT_BOOT
+        self.crashes = 0  # how often it was killed
         self.port = find_free_port()
         self._environment = self._compose_environment()
         self._write_files()
@@ -91,7 +92,7 @@ class RabbitNode:
             return
         self._start_port_mapper()
         command = [str(self._programs / "rabbitmq-server")]
-        self._child = Child(command, log=self._folder / "server.log", env=self._environment, cwd=self._folder)
+        self._child = Child(command, log=self._folder / "server.log", env=self._environment, folder=self._folder)
         if wait:
             self.wait_ready()
 
@@ -109,6 +110,7 @@ class RabbitNode:
         """SIGKILL, as a crash."""
         if self._child is not None:
             self._child.kill()
+            self.crashes += 1
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay open and nothing answers."""
