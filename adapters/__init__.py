@@ -1,1 +1,1 @@
-"""One file a channel. An adapter imports `normalizer` and `adapters.base`, never another adapter and never the gateway."""
+"""One file or package a channel; it imports `normalizer` and `adapters.base`, no other adapter and no gateway."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Select, func, select
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import Connection, Select, func, select
 
 from gateway.store.comments import chat_history, export
 from gateway.store.paging import MAX_ID, Ask, Order, Page, Row, fetch
@@ -26,23 +25,9 @@ _SILENT: Final[Row] = {"text": "", "author_name": "", "author_value": "", "autom
 _CHAIN: Final = 100  # merges are flat; a longer chain than this would be a loop
 
 
-class _Standing(ColumnElement[bool]):
-    """`merged_into IS NULL`. SQLite's planner would walk its index, which nearly every ticket is in, and sort them all
-    rather than read the first fifty of a list from the index in order; the plus sign keeps it from doing so."""
-
-    inherit_cache = True
-    type = Boolean()
-
-
-@compiles(_Standing)
-def _compile_standing(element: _Standing, compiler: Any, **options: Any) -> str:
-    plus = "+" if compiler.dialect.name == "sqlite" else ""
-    return f"{plus}{compiler.process(tickets.c.merged_into, **options)} IS NULL"
-
-
 def listed() -> Select[Any]:
     """The tickets that lists show."""
-    return select(tickets).where(_Standing())
+    return select(tickets).where(tickets.c.merged_into.is_(None))
 
 
 def order(sort: str) -> Order:

@@ -155,7 +155,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_tickets_channel_id"), "tickets", ["channel", "id"], unique=False)
     op.create_index(op.f("ix_tickets_customer_waits_since"), "tickets", ["customer_waits_since"], unique=False)
-    op.create_index(op.f("ix_tickets_merged_into"), "tickets", ["merged_into"], unique=False)
+    op.create_index(
+        op.f("ix_tickets_merged_into"),
+        "tickets",
+        ["merged_into"],
+        unique=False,
+        sqlite_where=sa.text("merged_into IS NOT NULL"),
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    )
     op.create_index(op.f("ix_tickets_requester_id"), "tickets", ["requester_id"], unique=False)
     op.create_index(op.f("ix_tickets_status_id"), "tickets", ["status", "id"], unique=False)
     op.create_index(op.f("ix_tickets_updated_at_id"), "tickets", ["updated_at", "id"], unique=False)
