@@ -14,7 +14,7 @@ from typing import Final
 
 # Waits until its standard input ends, which happens when our process is gone however it died; then kills the group and
 # removes what it left.
-_GUARD_SCRIPT: Final = 'cat >/dev/null; kill -KILL -- "-$1" 2>/dev/null; [ -z "$2" ] || { sleep 1; rm -rf "$2"; }'
+_GUARD_SCRIPT: Final = 'cat >/dev/null; kill -s KILL -- "-$1" 2>/dev/null; [ -z "$2" ] || { sleep 1; rm -rf "$2"; }'
 
 
 class MissingProgramError(Exception):
