@@ -150,7 +150,8 @@ def _split_runs(core: bytes) -> list[bytes]:
 
 # A bare value also ends where the next parameter starts without its semicolon.
 _PARAMETER: Final = re.compile(
-    r'[;\s]*+([^=;\s"]{1,100})\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)"?|((?:(?!\s{1,9}[\w*-]{1,40}=["\w%])[^;])*+))', re.DOTALL
+    r'[;\s]*+([^=;\s"]{1,100})\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)"?|((?:(?!\s{1,9}[\w*-]{1,40}=["\w%])[^;])*+))',
+    re.DOTALL,
 )
 _NEXT_PARAMETER: Final = re.compile(r"\s{1,9}[\w*-]{1,40}=")
 _COMMENT: Final = re.compile(r"\([^()]*+\)")

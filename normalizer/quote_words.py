@@ -58,6 +58,17 @@ _ADDRESS: Final = re.compile(r"[^\s<>@]{1,64}@[^\s<>@]{2,255}")
 _ENDS: Final = re.compile(r"[:：][\s>*_]{0,5}\Z")
 
 
+_CLOSERS: Final = frozenset(":：道>*_")
+
+
+def may_end_attribution(line: str) -> bool:
+    """Whether an announcement can end with this line: by its last character, or by the date of Gmail's old forms."""
+    if line[-1:] in _CLOSERS and line.rstrip(">*_ \t")[-1:] in (":", "：", "道"):
+        return True
+    start = line.lstrip("> \t")[:5]
+    return start[4:] in ("-", "/") and start[:4].isdigit()
+
+
 def _has_address(line: str) -> bool:
     return "@" in line and _ADDRESS.search(line) is not None
 

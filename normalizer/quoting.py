@@ -31,7 +31,7 @@ def split(text: str, html: str = "") -> Parts:
 
 def split_marked(text: str) -> Parts:
     """Split text that may contain a `markup.HISTORY` line."""
-    lines = [line.rstrip() for line in text.split("\n")]
+    lines = [line.rstrip() for line in text.split("\n", MAX_LINES)]
     kinds = _classify(lines)
     reply, quoted = _separate(lines, kinds)
     reply, signature = _cut_signature(reply)
@@ -54,6 +54,7 @@ def _classify(lines: list[str]) -> list[int]:
     fence = False
     number = 0
     total = min(len(lines), MAX_LINES)
+    announcements = _announcements(lines)
     while number < total:
         line = lines[number][:_MAX_LINE]
         bare = line.strip()
@@ -67,7 +68,7 @@ def _classify(lines: list[str]) -> list[int]:
         elif markup.HISTORY in bare:
             kinds[number] = _REST
             return kinds
-        elif not fence and (length := _introduces(lines, number, bare, total)):
+        elif not fence and (length := _introduces(lines, number, bare, total, announcements)):
             for offset in range(length):
                 kinds[number + offset] = _INTRO
             if not _cites_follow(lines, number + length, total):
@@ -83,12 +84,24 @@ def _classify(lines: list[str]) -> list[int]:
     return kinds
 
 
-def _introduces(lines: list[str], number: int, bare: str, total: int) -> int:
+def _announcements(lines: list[str]) -> frozenset[int]:
+    """The lines at which `On 3 Feb Anna wrote:` may begin: up to five above one that ends as such a line does.
+
+    Most texts have none, and then nobody looks for dates and names in every line of a newsletter.
+    """
+    found: set[int] = set()
+    for number, line in enumerate(lines):
+        if quote_words.may_end_attribution(line):
+            found.update(range(max(0, number - 5), number + 1))
+    return frozenset(found)
+
+
+def _introduces(lines: list[str], number: int, bare: str, total: int, announcements: frozenset[int]) -> int:
     """How many lines from `number` on introduce an older message: 0 when none do."""
     # Cheap tests first: most lines are prose, and the patterns are long.
     if (bare[0] in _RULES or bare[-1] in ":：") and quote_words.SEPARATOR.match(bare):
         return 1
-    if quote_words.DIGIT.search(bare) and (length := _attribution(lines, number, bare, total)) > 0:
+    if number in announcements and (length := _attribution(lines, number, bare, total)) > 0:
         return length
     if ":" in bare[:40] or "：" in bare[:40]:
         return _header_block(lines, number, bare, total)
