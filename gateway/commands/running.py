@@ -57,10 +57,13 @@ def print_console_link(*, as_json: bool) -> int:
     return OK
 
 
-def run_bench(*, messages: int, as_json: bool) -> int:
+def run_bench(*, messages: int, workers: int, only: str, queue_url: str, store_url: str, as_json: bool) -> int:
     """Measure both stacks; see `frontdesk bench --help`."""
     try:
         bench = import_module("gateway.bench").bench
     except ModuleNotFoundError as error:
         raise CommandError(f"this installation cannot measure: {error}", USAGE) from None
-    return int(finish(bench(messages=messages, as_json=as_json)))
+    chosen = bench(
+        messages=messages, workers=workers, only=only, queue_url=queue_url, store_url=store_url, as_json=as_json
+    )
+    return int(finish(chosen))

@@ -1,0 +1,237 @@
+"""A light client, so that the gateway is measured and not the client: raw sockets, nothing parsed that is not needed.
+
+A lane is one connection. HTTP lanes are kept alive and pipelined (RFC 9112 9.3.2); SMTP lanes send many mails on one
+connection with MAIL, RCPT and DATA in one packet (RFC 2920).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, cast
+
+from gateway.bench.content import Item
+
+_LENGTH: Final = re.compile(rb"\r\nContent-Length: *(\d+)", re.IGNORECASE)
+_RECEIPT: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PATIENCE: Final = 120.0  # seconds without any answer
+
+
+class BenchError(Exception):
+    """The desk did not do what is to be measured. The sentence says what it did."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """One message that was accepted. Seconds of `time.perf_counter`."""
+
+    due: float  # when it should have been sent: what waits in the client counts
+    done: float
+    receipt: str
+
+
+class Load:
+    """Hands out messages to lanes and gathers their answers."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.failures: list[str] = []
+        self._backlog: deque[tuple[Item, float]] = deque()
+        self._lanes: list[Lane] = []
+        self._expected = 0
+        self._moved = asyncio.Event()
+
+    async def open(self, lanes: Sequence[Lane], port: int) -> None:
+        """Connect every lane."""
+        loop = asyncio.get_running_loop()
+        for lane in lanes:
+            lane.load = self
+            await loop.create_connection(partial(_itself, lane), "127.0.0.1", port)
+            await asyncio.wait_for(lane.ready.wait(), 10)
+        self._lanes = list(lanes)
+
+    def close(self) -> None:
+        """Hang up."""
+        for lane in self._lanes:
+            lane.transport.abort()
+
+    async def flood(self, items: Sequence[Item]) -> list[Answer]:
+        """As fast as it is answered, every lane full all the time."""
+        now = time.perf_counter()
+        self._backlog.extend((item, now) for item in items)
+        for lane in self._lanes:
+            lane.fill(fresh=True)
+        return await self._finish(len(items))
+
+    async def pace(self, items: Sequence[Item], rate: float) -> list[Answer]:
+        """So many a second, whether answered or not: an open loop, as customers are."""
+        start = time.perf_counter()
+        for number, item in enumerate(items):
+            due = start + number / rate
+            pause = due - time.perf_counter()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            self._backlog.append((item, due))
+            lane = min(self._lanes, key=lambda one: one.busy)
+            lane.fill(fresh=False)
+        return await self._finish(len(items))
+
+    async def _finish(self, count: int) -> list[Answer]:
+        while len(self.answers) < count:
+            self._moved.clear()
+            if self.failures:
+                raise BenchError(f"a message was not accepted: {self.failures[0]}")
+            try:
+                await asyncio.wait_for(self._moved.wait(), _PATIENCE)
+            except TimeoutError:
+                raise BenchError(f"no answer for {_PATIENCE:.0f} s") from None
+        answers, self.answers = self.answers, []
+        return answers
+
+    def take(self, *, fresh: bool) -> tuple[Item, float] | None:
+        """The next message and when it was due; in a flood that is when a lane takes it."""
+        if not self._backlog:
+            return None
+        item, due = self._backlog.popleft()
+        return item, time.perf_counter() if fresh else due
+
+    def answered(self, due: float, answer: bytes) -> None:
+        """A lane heard that a message is durable."""
+        found = _RECEIPT.search(answer)
+        self.answers.append(Answer(due, time.perf_counter(), found[0].decode() if found else ""))
+        self._moved.set()
+
+    def failed(self, what: str) -> None:
+        """A lane heard something else."""
+        self.failures.append(what)
+        self._moved.set()
+
+
+def _itself(lane: Lane) -> Lane:
+    return lane
+
+
+class Lane(asyncio.Protocol, ABC):
+    """One connection with at most `depth` messages under way."""
+
+    depth = 1
+
+    def __init__(self) -> None:
+        self.load: Load
+        self.transport: asyncio.Transport
+        self.ready = asyncio.Event()
+        self.under_way: deque[tuple[Item, float]] = deque()
+        self._heard = bytearray()
+        self._fresh = True
+
+    @property
+    def busy(self) -> int:
+        """Messages sent and not answered."""
+        return len(self.under_way)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self.transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cut off in the middle, or hung up at the end."""
+        if self.under_way:
+            self.load.failed(f"the connection was lost: {exc or 'closed by the desk'}")
+
+    def fill(self, *, fresh: bool) -> None:
+        """Send while there is room and something to send."""
+        self._fresh = fresh
+        while self.busy < self.depth and (taken := self.load.take(fresh=fresh)) is not None:
+            self.under_way.append(taken)
+            self.send(taken[0])
+
+    def settle(self, answer: bytes) -> None:
+        """The oldest message under way was accepted."""
+        _, due = self.under_way.popleft()
+        self.load.answered(due, answer)
+        self.fill(fresh=self._fresh)
+
+    @abstractmethod
+    def send(self, item: Item) -> None:
+        """Put one message on the wire."""
+
+
+class FormLane(Lane):
+    """POST /form/contact."""
+
+    depth = 8
+
+    def __init__(self, inbox: str) -> None:
+        super().__init__()
+        self._head = (
+            f"POST /form/{inbox} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
+        ).encode()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ready at once."""
+        super().connection_made(transport)
+        self.ready.set()
+
+    def send(self, item: Item) -> None:
+        """One request."""
+        self.transport.write(b"%s%d\r\n\r\n%s" % (self._head, len(item.content), item.content))
+
+    def data_received(self, data: bytes) -> None:
+        """Any number of responses."""
+        self._heard += data
+        while (end := self._heard.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(self._heard, 0, end + 2)
+            stop = end + 4 + (int(length[1]) if length else 0)
+            if len(self._heard) < stop:
+                return
+            answer = bytes(self._heard[:stop])
+            del self._heard[:stop]
+            if not answer.startswith(b"HTTP/1.1 201"):
+                self.load.failed(answer[:300].decode("latin-1"))
+                return
+            self.settle(answer)
+
+
+class MailLane(Lane):
+    """EHLO once, then mail after mail."""
+
+    def __init__(self, recipient: str) -> None:
+        super().__init__()
+        self._recipient = recipient
+        self._replies = 0  # replies heard since the current mail began
+
+    def send(self, item: Item) -> None:
+        """The envelope; the content follows when the desk says 354."""
+        self._replies = 0
+        self.transport.write(f"MAIL FROM:<{item.sender}>\r\nRCPT TO:<{self._recipient}>\r\nDATA\r\n".encode())
+
+    def data_received(self, data: bytes) -> None:
+        """Any number of reply lines."""
+        self._heard += data
+        while (end := self._heard.find(b"\r\n")) >= 0:
+            line = bytes(self._heard[:end])
+            del self._heard[: end + 2]
+            if line[3:4] != b"-":
+                self._reply(line)
+
+    def _reply(self, line: bytes) -> None:
+        if not self.ready.is_set():
+            if line.startswith(b"220"):
+                self.transport.write(b"EHLO bench.example.com\r\n")
+            else:
+                self.ready.set()
+            return
+        self._replies += 1
+        expected = (b"250", b"250", b"354", b"250")[self._replies - 1]
+        if not line.startswith(expected):
+            self.load.failed(line.decode("latin-1"))
+        elif self._replies == 3:
+            self.transport.write(self.under_way[0][0].content.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        elif self._replies == 4:
+            self.settle(line)
