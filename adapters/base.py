@@ -58,6 +58,9 @@ class InboxOptions(BaseModel):
         default="participants",
         description="who may join a ticket by citing a message of it: people who took part, or anyone",
     )
+    one_case: bool = Field(
+        default=False, description="keep one open case a person: a proven sender's mails join their unsolved ticket"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class Adapter(ABC, Generic[OptionsT]):
     Options: ClassVar[type[InboxOptions]] = InboxOptions
     tails: ClassVar[frozenset[str]] = frozenset()  # paths below /hooks/<inbox> this channel answers; empty: none
     polls: ClassVar[bool] = False
+    max_request: ClassVar[int] = 0  # largest webhook body, in octets; 0: the option `max_bytes`, or the gateway's limit
 
     def __init__(self, inbox: str, options: OptionsT, clients: Clients | None = None) -> None:
         self.inbox = inbox
@@ -147,6 +151,17 @@ class Adapter(ABC, Generic[OptionsT]):
     def missing(self) -> Sequence[str]:
         """Option names that must be set before this inbox can take anything; empty when it is ready."""
         return ()
+
+    def hooks(self) -> Sequence[str]:
+        """The paths below /hooks/<inbox> to give to the provider, for the person who starts Frontdesk."""
+        return ("",) if self.tails else ()
+
+    async def prepare(self, request: InboundRequest) -> Answer | None:
+        """What takes a call of ours before `authenticate` can decide: fetching a provider's certificate.
+
+        An answer ends the request, as for `challenge`. Raises `Refused`, or `TemporaryError` (503: send it again).
+        """
+        return None
 
     def authenticate(self, raw: Raw) -> None:
         """Check where it came from. Raises `Refused`. Arrivals that no network carried (files, polls) pass."""

@@ -165,8 +165,9 @@ def _introduce(runtime: Runtime, addresses: dict[str, str], roles: set[str], say
             say(f"  {inbox.channel:<8}{page}")
         elif missing := inbox.adapter.missing():
             say(f"  {inbox.channel:<8}closed: set {', '.join(missing)} of inbox {inbox.name}")
-        elif inbox.adapter.tails:
-            say(f"  {inbox.channel:<8}{base}/hooks/{inbox.name}")
+        else:
+            for tail in inbox.adapter.hooks():
+                say(f"  {inbox.channel:<8}{base}/hooks/{inbox.name}{'/' if tail else ''}{tail}")
     say(f"  console {base}/console/login?token={runtime.logins.issue()}  (opens once)")
 
 

@@ -15,9 +15,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, Literal
 
-from pydantic import Field, SecretStr
-
-from adapters.base import Adapter, InboxOptions, Raw, Refused
+from adapters.base import Adapter, Answer, Clients, InboundRequest, InboxOptions, Raw, Refused
+from adapters.email.arrival import MAIL, Arrival, Provider, UnreadableError
+from adapters.email.mailgun import Mailgun
+from adapters.email.options import EmailOptions
+from adapters.email.postmark import Postmark
+from adapters.email.sendgrid import SendGrid
+from adapters.email.ses import Ses
 from normalizer import (
     addresses,
     authentication,
@@ -34,33 +38,11 @@ from normalizer.message import Author, Draft, Hit, MessageDraft, Original, Recip
 from normalizer.structure import OverBudgetError
 
 MAX_RECIPIENTS: Final = 100
+PROVIDERS: Final[tuple[type[Provider], ...]] = (SendGrid, Mailgun, Postmark, Ses)
 _KEPT_FIELDS: Final = (
     "to", "cc", "reply-to", "sender", "date", "list-id", "return-path", "delivered-to", "x-original-to", "x-mailer",
     "user-agent", "thread-index", "thread-topic", "importance", "content-language",
 )  # fmt: skip
-
-
-class EmailOptions(InboxOptions):
-    """Options of a mail inbox."""
-
-    channel: str = "email"
-    addresses: list[str] = Field(
-        default_factory=list,
-        description="recipients this inbox takes: exact addresses or *@domain; empty: any recipient at `domains`",
-    )
-    domains: list[str] = Field(
-        default_factory=lambda: ["localhost"],
-        description="domains of which every recipient is taken when `addresses` is empty",
-    )
-    reply_keys: dict[str, SecretStr] = Field(
-        default_factory=dict,
-        description="key id -> secret that signs the ticket number in reply addresses; old ones stay readable",
-    )
-    authserv_ids: list[str] = Field(
-        default_factory=list,
-        description="mail servers whose Authentication-Results we trust; microsoft365 for the form without a name",
-    )
-    max_bytes: int = Field(default=26_214_400, gt=0, description="largest mail taken, in octets")
 
 
 class Email(Adapter[EmailOptions]):
@@ -68,9 +50,12 @@ class Email(Adapter[EmailOptions]):
 
     channel: ClassVar[str] = "email"
     Options: ClassVar[type[InboxOptions]] = EmailOptions
+    tails: ClassVar[frozenset[str]] = frozenset({"", "mime"}).union(*(provider.tails for provider in PROVIDERS))
+    max_request: ClassVar[int] = 37_748_736  # Postmark's 25 MiB of attachments are 35 MB of JSON; SendGrid takes 30 MB
 
-    def __init__(self, inbox: str, options: EmailOptions, clients: Any = None) -> None:
+    def __init__(self, inbox: str, options: EmailOptions, clients: Clients | None = None) -> None:
         super().__init__(inbox, options, clients)
+        self._providers = {provider.name: provider(inbox, options, self.clients) for provider in PROVIDERS}
         self._own = frozenset(addresses.canonical_email(item) for item in options.addresses if "*" not in item)
         patterns = [item.strip() for item in options.addresses if "*" in item]
         if not options.addresses:
@@ -88,15 +73,68 @@ class Email(Adapter[EmailOptions]):
             return True
         return address in self._own or f"{local.partition('+')[0]}@{domain}" in self._own
 
+    def missing(self) -> Sequence[str]:
+        """What the inbox's own provider needs; mail that comes by itself needs nothing."""
+        chosen = self._providers.get(self.options.provider)
+        return chosen.missing() if chosen is not None else ()
+
+    def hooks(self) -> Sequence[str]:
+        """The paths of the providers whose posts can be checked."""
+        ready = [name for name, provider in self._providers.items() if not provider.missing()]
+        return ["" if name == self.options.provider else name for name in ready]
+
+    async def prepare(self, request: InboundRequest) -> Answer | None:
+        """What the provider needs to be asked first."""
+        return await self._provider_at(request.tail).prepare(request)
+
+    def authenticate(self, raw: Raw) -> None:
+        """A provider's post has to be proven. Mail that no webhook carried is anybody's, as mail is."""
+        if raw.request is not None:
+            self._provider_at(raw.request.tail).authenticate(raw, raw.request)
+
+    def acknowledge(self, request: InboundRequest, receipt_ids: Sequence[str]) -> Answer:
+        """200, which all of them want, and the receipts."""
+        return Answer(200, " ".join(receipt_ids).encode())
+
     def normalize(self, raw: Raw) -> Sequence[Draft]:
         """One mail, one message."""
-        if len(raw.body) > self.options.max_bytes:
-            raise Refused(413, f"the mail is larger than {self.options.max_bytes} octets")
+        provider = self._provider_of(raw)
+        if provider is None:
+            if len(raw.body) > self.options.max_bytes:
+                raise Refused(413, f"the mail is larger than {self.options.max_bytes} octets")
+            return [self._read(raw)]
+        try:
+            arrival = provider.unwrap(raw)
+        except UnreadableError as error:
+            return [_unreadable(raw, provider, error)]
+        if not isinstance(arrival, Arrival):
+            return [arrival]
+        draft = self._read(Raw(arrival.mail, MAIL, {**raw.facts, **arrival.facts}))
+        return [_with_what_was_said(draft, arrival, raw)]
+
+    def _read(self, raw: Raw) -> MessageDraft:
         try:
             mail = mime.parse(raw.body)
         except OverBudgetError as error:
-            return [self._held(raw, error)]
-        return [self._message(raw, mail)]
+            return self._held(raw, error)
+        return self._message(raw, mail)
+
+    # -- whose post it is -----------------------------------------------------------------------------------------
+
+    def _provider_at(self, tail: str) -> Provider:
+        """Whose path this is. Raises `Refused` 404 for the inbox's own path when no provider was chosen for it."""
+        for provider in self._providers.values():
+            if tail in provider.tails or (provider.name == self.options.provider and tail in ("", "mime")):
+                return provider
+        raise Refused(404, "No mail provider posts here; its name goes behind the address, as in /sendgrid.")
+
+    def _provider_of(self, raw: Raw) -> Provider | None:
+        """By the path it came to, else (a stored post read again) by the type it was kept under."""
+        if raw.request is not None:
+            return self._provider_at(raw.request.tail)
+        if "provider=" not in raw.content_type:
+            return None
+        return self._providers.get(headers.parameters(raw.content_type)[1].get("provider", ""))
 
     # -- the message ----------------------------------------------------------------------------------------------
 
@@ -142,7 +180,7 @@ class Email(Adapter[EmailOptions]):
                 problems.append(
                     Hit(name="display_name_address", reason=f"the name shown is another address: {name[:200]}")
                 )
-            trust, evidence = authentication.judge(mail.fields, value, self.options.authserv_ids)
+            trust, evidence = self._judge(raw, mail, value)
             return Author(kind="email", value=value, display_name=name, trust=trust, evidence=evidence)
         what = "no usable From address" if not claimed else f"{len(claimed)} From addresses in {len(lines)} fields"
         problems.append(Hit(name="from_missing" if not claimed else "from_ambiguous", reason=what))
@@ -154,6 +192,16 @@ class Email(Adapter[EmailOptions]):
             return Author(kind="email", value=value, display_name=name, evidence=f"{what}; this is the first, unproven")
         name = headers.decode_words(lines[0])[:200] if lines else ""
         return Author(kind="email", value=None, display_name=name, evidence=what)
+
+    def _judge(self, raw: Raw, mail: mime.Mail, author: str) -> authentication.Verdict:
+        """By what the provider checked, under its own signature; else by what a server of ours wrote in the header."""
+        checked = str(raw.facts.get("auth") or "")
+        server = checked.partition(";")[0].strip()
+        if server:
+            verdict = authentication.judge([("authentication-results", checked)], author, [server])
+            if verdict.trust != "unverified":
+                return verdict
+        return authentication.judge(mail.fields, author, self.options.authserv_ids)
 
     def _recipients(self, raw: Raw, mail: mime.Mail) -> tuple[Recipient, ...]:
         found = _envelope(raw)
@@ -234,6 +282,31 @@ def _delivery_key(mail: mime.Mail, external_id: str, author: Author, text: str, 
     return fingerprint.delivery_key("email", external_id, fingerprint.digest(said))
 
 
+def _with_what_was_said(draft: MessageDraft, arrival: Arrival, raw: Raw) -> MessageDraft:
+    """The message with what its provider adds, and with the post itself where that is all we have of the mail."""
+    changes: dict[str, Any] = {"fields": {**draft.fields, **arrival.fields}}
+    if arrival.problems:
+        changes["problems"] = (*draft.problems, *arrival.problems)
+    if arrival.suspend and not draft.suspend:
+        changes["suspend"] = arrival.suspend
+    if arrival.original_type:
+        changes["original"] = _original(raw.body, arrival.original_type)
+    return draft.model_copy(update=changes)
+
+
+def _unreadable(raw: Raw, provider: Provider, error: UnreadableError) -> MessageDraft:
+    """A proven post that is no mail we can see: kept for a person, with every byte."""
+    original = _original(raw.body, provider.kept_as(raw.content_type))
+    return MessageDraft(
+        author=Author(kind="email"),
+        subject="(unreadable)",
+        delivery_key=fingerprint.delivery_key("email", provider.name, original.sha256),
+        problems=(Hit(name="unparsed", reason=str(error)),),
+        suspend=f"could not be read: {error}",
+        original=original,
+    )
+
+
 def _envelope_sender(raw: Raw, mail: mime.Mail) -> str:
     for candidate in (str(raw.facts.get("mail_from") or ""), mail.raw("return-path")):
         value = addresses.canonical_email(candidate.strip().strip("<>"))
@@ -270,7 +343,5 @@ def _facts(raw: Raw, mail: mime.Mail) -> dict[str, Any]:
     return facts
 
 
-def _original(body: bytes) -> Original:
-    return Original(
-        size=len(body), sha256=hashlib.sha256(body).hexdigest(), content=body, content_type="message/rfc822"
-    )
+def _original(body: bytes, content_type: str = MAIL) -> Original:
+    return Original(size=len(body), sha256=hashlib.sha256(body).hexdigest(), content=body, content_type=content_type)

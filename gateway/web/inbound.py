@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from adapters.base import Answer, InboundRequest, Raw, Refused
+from adapters.base import Answer, InboundRequest, Raw, Refused, TemporaryError
 from gateway.intake import Inbox, NotDurableError, Receipt
 from gateway.web.errors import retry_after
 from gateway.web.keys import CLOCK, RUNTIME
@@ -34,13 +34,20 @@ async def receive(request: web.Request) -> web.Response:
         raise Refused(404, "There is nothing at this address.")
     if request.method not in ("GET", "HEAD", "POST"):
         raise Refused(405, "Webhooks are sent by POST.", headers={"Allow": "GET, POST"})
-    body = await read_body(request, getattr(inbox.options, "max_bytes", MAX_HOOK_BYTES))
+    most = inbox.adapter.max_request or getattr(inbox.options, "max_bytes", MAX_HOOK_BYTES)
+    body = await read_body(request, most)
     arrived = inbound(request, runtime, tail, body)
     answer = inbox.adapter.challenge(arrived)
     if answer is not None:
         return response(answer)
     if request.method != "POST":
         raise Refused(405, "Webhooks are sent by POST.", headers={"Allow": "POST"})
+    try:
+        answer = await inbox.adapter.prepare(arrived)
+    except TemporaryError as error:
+        raise NotDurableError(f"{error}; send it again", error.retry_after or 30.0) from error
+    if answer is not None:
+        return response(answer)
     facts = {"received_at": now(request), "remote": arrived.remote}
     raw = Raw(body, request.headers.get("Content-Type", "application/octet-stream"), facts, request=arrived)
     try:
