@@ -105,7 +105,7 @@ class Intake:
         """
         received_at = self._now()
         with telemetry.accepting(inbox.channel):
-            inbox.adapter.authenticate(raw)
+            await self._authenticate(inbox, raw)
             drafts = await self._normalise(inbox, raw)
             if not drafts:
                 return []
@@ -135,6 +135,13 @@ class Intake:
     def close(self) -> None:
         """Let what is being read finish."""
         self._readers.shutdown()
+
+    async def _authenticate(self, inbox: Inbox, raw: Raw) -> None:
+        """Hashing a webhook of 30 MB to check its signature would keep every other sender waiting."""
+        if raw.request is None or len(raw.body) <= _OFF_LOOP_BYTES:
+            inbox.adapter.authenticate(raw)
+            return
+        await asyncio.get_running_loop().run_in_executor(self._readers, inbox.adapter.authenticate, raw)
 
     async def _normalise(self, inbox: Inbox, raw: Raw) -> Sequence[Draft]:
         """What arrived, in canonical form; a bug in a reader makes an unparsed, suspended message and loses nothing."""
@@ -192,6 +199,7 @@ class Intake:
                 channel=inbox.channel,
                 inbox=inbox.name,
                 join=inbox.options.join,
+                one_case=inbox.options.one_case,
                 received_at=received_at,
             )
             receipts.append(Receipt(receipt_id, draft.external_id, draft))

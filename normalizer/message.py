@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, TypedDict, Unpack, overload
+from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict, Unpack, overload
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -138,10 +138,21 @@ class ThreadKey(Wire):
 
     - `conversation`: the provider's own conversation (chat session, call, X conversation + author): joins always.
     - `message_id`: the message's own Message-ID. `in_reply_to`, `references`: ids it answers, seen or not yet seen.
-    - `reply_token`: the public id of a ticket, proven by our own signature.
+    - `thread_index`: Outlook's conversation id, the same for all mails of one exchange.
+    - `reply_token`: the number of a ticket, proven by our own signature; `subject_number`: the same, only typed.
+    - `subject`: the bare subject of a mail that looks like a reply and has lost the headers that would say to what.
     """
 
-    kind: Literal["conversation", "message_id", "in_reply_to", "references", "reply_token"]
+    kind: Literal[
+        "conversation",
+        "message_id",
+        "in_reply_to",
+        "references",
+        "thread_index",
+        "reply_token",
+        "subject_number",
+        "subject",
+    ]
     value: Text
     strength: Literal["strong", "weak"] = "strong"
 
@@ -205,6 +216,7 @@ class Envelope(Wire):
     channel: Text
     inbox: Text
     join: Join = "participants"  # who may join a ticket of this inbox
+    one_case: bool = False  # the inbox keeps one open case a person
     received_at: Moment
 
 
@@ -237,6 +249,7 @@ class EnvelopeFields(TypedDict):
     channel: str
     inbox: str
     join: Join
+    one_case: NotRequired[bool]
     received_at: datetime
 
 
@@ -247,7 +260,8 @@ def stamp(draft: UpdateDraft, **envelope: Unpack[EnvelopeFields]) -> Update: ...
 def stamp(draft: Draft, **envelope: Unpack[EnvelopeFields]) -> Message | Update:
     """The wire form of a draft. The draft's fields are already validated and are not validated twice."""
     model: type[Message | Update] = Message if isinstance(draft, MessageDraft) else Update
-    return model.model_construct(schema_version=SCHEMA_VERSION, **envelope, **draft.__dict__)
+    fields: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "one_case": False, **envelope, **draft.__dict__}
+    return model.model_construct(**fields)
 
 
 def wire_type(message: Message | Update) -> str:

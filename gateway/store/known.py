@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,11 +12,18 @@ from sqlalchemy import Connection, Row, and_, or_, select
 from gateway.store import tables as t
 from gateway.worker import evidence
 from gateway.worker.evidence import Group, World
-from gateway.worker.matching import ACROSS_CHANNELS_WINDOW, TICKET_KEY, evidence_of, participants_of
+from gateway.worker.matching import (
+    ACROSS_CHANNELS_WINDOW,
+    SUBJECT_WINDOW,
+    TICKET_KEY,
+    evidence_of,
+    participants_of,
+)
 from gateway.worker.plan import Item, Known, Seen
 from normalizer.message import Message, Update
 
 _KEYS = t.thread_keys.c
+_WINDOWS = {"content": ACROSS_CHANNELS_WINDOW, "subject": SUBJECT_WINDOW, "resubject": SUBJECT_WINDOW}
 _CHUNK = 400  # values in one IN list; SQLite's compiled plans and PostgreSQL's planner both like them short
 
 
@@ -67,21 +75,22 @@ def _load_evidence(conn: Connection, world: World, lookup: SqlLookup, messages: 
     thousands of strangers citing one id; repeated words only within the longest window.
     """
     keys: set[str] = set()
-    said: set[str] = set()
+    timed: dict[timedelta, set[str]] = {}
     people: set[str] = set()
     for message in messages:
         for row in evidence_of(message):
-            (said if row.role == "content" else keys).add(row.key)
+            window = _WINDOWS.get(row.role)
+            (keys if window is None else timed.setdefault(window, set())).add(row.key)
         people |= participants_of(message)
     rows: list[evidence.Row] = []
     for part in _chunks(sorted(keys)):
-        by_key = and_(_KEYS.key.in_(part), or_(_KEYS.role.in_(("own", "conversation")), _KEYS.author.in_(people)))
-        rows += lookup.rows(by_key)
-    if said:
-        times = [message.received_at for message in messages]
-        near = _KEYS.at.between(min(times) - ACROSS_CHANNELS_WINDOW, max(times) + ACROSS_CHANNELS_WINDOW)
-        for part in _chunks(sorted(said)):
-            rows += lookup.rows(and_(_KEYS.key.in_(part), _KEYS.role == "content", near))
+        alone = _KEYS.role.in_(("own", "conversation", "case"))
+        rows += lookup.rows(and_(_KEYS.key.in_(part), or_(alone, _KEYS.author.in_(people))))
+    times = [message.received_at for message in messages]
+    for window, near in timed.items():
+        at = _KEYS.at.between(min(times) - window, max(times) + window)
+        for part in _chunks(sorted(near)):
+            rows += lookup.rows(and_(_KEYS.key.in_(part), at))
     world.load(rows, lookup.groups({row.ticket for row in rows}))
 
 
@@ -92,7 +101,7 @@ def _load_cited_tickets(
     numbers: dict[int, Message] = {}
     for message in messages:
         for key in message.thread_keys:
-            if key.kind == "reply_token" and key.value.isdecimal() and len(key.value) < 19:
+            if key.kind in ("reply_token", "subject_number") and key.value.isdecimal() and len(key.value) < 19:
                 numbers.setdefault(int(key.value), message)
     fresh = []
     columns = t.tickets.c
@@ -191,17 +200,31 @@ class SqlLookup:
 
     def groups(self, tickets: Collection[int]) -> Iterable[Group]:
         """See `evidence.Lookup.groups`."""
-        columns, people = t.tickets.c, t.participants.c
+        columns, people, links = t.tickets.c, t.participants.c, t.ticket_links.c
         found: dict[int, Group] = {}
         for part in _chunks(sorted(tickets)):
             for row in self._conn.execute(
                 select(columns.id, columns.created_at, columns.status).where(columns.id.in_(part))
             ):
-                group = Group(row.id, set(), row.created_at, row.status == "closed", known={row.id})
-                found[row.id] = group
+                found[row.id] = Group(
+                    row.id,
+                    set(),
+                    row.created_at,
+                    closed=row.status == "closed",
+                    settled=row.status in ("solved", "closed"),
+                    known={row.id},
+                )
             takes_part = select(people.ticket_id, people.identity).where(people.ticket_id.in_(part))
             for ticket, identity in self._conn.execute(takes_part):
                 found[ticket].participants.add(identity)
+            for ticket, other in self._conn.execute(
+                select(links.ticket_id, links.other_id).where(
+                    links.kind == "apart", or_(links.ticket_id.in_(part), links.other_id.in_(part))
+                )
+            ):
+                for one, two in ((ticket, other), (other, ticket)):
+                    if one in found:
+                        found[one].apart.add(two)
         return found.values()
 
 

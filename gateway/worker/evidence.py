@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
-Role = Literal["own", "ref", "conversation", "content"]
+Role = Literal["own", "ref", "conversation", "content", "subject", "resubject", "case"]
 
 
 class Row(NamedTuple):
     """One piece of evidence: a ticket has a message with this key in this role, written by this author at this time.
 
-    `own`: the message's id; `ref`: an id it answers; `conversation`: the provider's conversation; `content`: its words.
+    `own`: the message's id; `ref`: an id it answers; `conversation`: the provider's conversation; `content`: its words;
+    `subject`: its author and bare subject, `resubject` when it looks like a reply whose headers were stripped; `case`:
+    its author, where an inbox keeps one open case a person.
     """
 
     key: str
@@ -38,6 +40,8 @@ class Group:
     participants: set[str]
     created_at: datetime
     closed: bool = False
+    settled: bool = False  # solved or closed
+    apart: set[int] = field(default_factory=set)  # tickets a person keeps apart from it
     rows: list[Row] = field(default_factory=list)  # evidence the current batch added
     known: set[int] = field(default_factory=set)  # ids of tickets in the database that are part of it
 
@@ -116,8 +120,15 @@ class World:
         survivor.participants |= absorbed.participants
         survivor.rows += absorbed.rows
         survivor.known |= absorbed.known
+        survivor.apart |= absorbed.apart
         self.merged.append((absorbed.ticket, survivor.ticket))
         return survivor
+
+    def are_apart(self, one: Group, other: Group) -> bool:
+        """Has a person said that these are two matters?"""
+        return any(self.find(ticket) == other.ticket for ticket in one.apart) or any(
+            self.find(ticket) == one.ticket for ticket in other.apart
+        )
 
     def admitted(self, group: Group, identities: Collection[str]) -> list[tuple[Row, Row]]:
         """(own or citing row of the group, citing row elsewhere by one of the identities) sharing a key."""

@@ -1,4 +1,4 @@
-"""Which ticket does a message belong to? (DESIGN 7, evidence 1 to 3, and the repeat of DESIGN 6.)
+"""Which ticket does a message belong to? (DESIGN 7, and the repeat of DESIGN 6.)
 
 The answer must not depend on the order of arrival, so it is not a search for "the best ticket" but the least fixpoint
 of rules that only ever become more true as tickets grow:
@@ -8,13 +8,17 @@ of rules that only ever become more true as tickets grow:
 - *answer*: message M cites an id that is a message of ticket T, or carries T's signed reply token, and M's author takes
   part in T. (A token proves that T was meant, not who holds it now: mail is forwarded.)
 - *sibling*: M and N cite the same id, seen or not, and have the same author, or each takes part in the other's ticket.
+  Outlook's conversation id is such an id, and a ticket number in the subject of authenticated mail names its ticket.
+- *subject*: the same proven person wrote under the same bare subject within a window, and one of the two looks like a
+  reply that lost its headers. In an inbox anyone may join, the person may be any.
+- *case*: the inbox keeps one open case a person, the person is proven, and the case is not solved.
 
 "Takes part" means: was From, To or Cc of some message of the ticket. It is directional on purpose: a stranger who cites
 a victim's message and puts the victim in Cc does not thereby become part of the victim's ticket.
 
-Each rule, once true, stays true after any merge, so applying them in any order, in any batches, ends in the same
-partition. Placing a message therefore means: open a ticket of its own, then merge whatever its arrival makes true, and
-whatever those merges make true.
+What a person has set apart stays apart. Each rule, once true, stays true after any merge, so applying them in any
+order, in any batches, ends in the same partition. Placing a message therefore means: open a ticket of its own, then
+merge whatever its arrival makes true, and whatever those merges make true.
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ from normalizer.message import Message, ThreadKey
 SAME_CHANNEL_WINDOW = timedelta(minutes=10)
 ACROSS_CHANNELS_WINDOW = timedelta(hours=24)
 TICKET_KEY = "ticket:"  # before the number of a ticket that a reply token of ours names
+_NAMING_A_TICKET = ("reply_token", "subject_number")
+SUBJECT_WINDOW = timedelta(days=14)
+_RULES = {"content": "repeat", "subject": "subject", "resubject": "subject", "case": "case"}
 _LONGEST_KEY = 200  # characters; a longer one is kept by its digest (databases limit what they index)
 
 
@@ -83,10 +90,24 @@ def evidence_of(message: Message) -> list[Row]:
     def row(key: str, role: Role) -> Row:
         return Row(key, role, author, 0, message.received_at, message.channel)
 
-    rows = [row(_scoped(key, message), _role(key, message)) for key in message.thread_keys if key.strength == "strong"]
+    rows = [row(_scoped(key, message), _role(key, message)) for key in message.thread_keys if _counts(key, message)]
     if message.content_key and author:
         rows.append(row(f"said:{message.content_key}", "content"))
+    if message.subject_base and (message.join == "anyone" or message.author.trust == "verified"):
+        whose = message.inbox if message.join == "anyone" else author
+        looks_stripped = any(key.kind == "subject" for key in message.thread_keys)
+        key = f"subject:{digest((message.join, whose, message.subject_base.casefold()))}"
+        rows.append(row(key, "resubject" if looks_stripped else "subject"))
+    if message.one_case and author and message.author.trust == "verified":
+        rows.append(row(f"case:{digest((message.inbox, author))}", "case"))
     return list(dict.fromkeys(rows))
+
+
+def _counts(key: ThreadKey, message: Message) -> bool:
+    """Is this key evidence by itself? Anyone can type a number into a subject; only a proven sender is believed."""
+    if key.kind == "subject":
+        return False
+    return key.kind != "subject_number" or message.author.trust == "verified"
 
 
 def participants_of(message: Message) -> set[str]:
@@ -97,14 +118,14 @@ def participants_of(message: Message) -> set[str]:
 
 
 def _scoped(key: ThreadKey, message: Message) -> str:
-    if key.kind == "reply_token":
+    if key.kind in _NAMING_A_TICKET:
         return f"{TICKET_KEY}{key.value}"
     value = key.value if len(key.value) <= _LONGEST_KEY else f"digest:{digest((key.value,))}"
     return f"list:{value}" if key.kind != "conversation" and message.join == "anyone" else value
 
 
 def _role(key: ThreadKey, message: Message) -> Role:
-    if key.kind == "conversation" or (message.join == "anyone" and key.kind != "reply_token"):
+    if key.kind == "conversation" or (message.join == "anyone" and key.kind not in _NAMING_A_TICKET):
         return "conversation"
     return "own" if key.kind == "message_id" else "ref"
 
@@ -113,23 +134,34 @@ def _implied(world: World, message: Message, placement: Placement) -> Iterator[t
     """(rule, evidence, ticket) of everything this message's arrival joins directly; fills in what is refused."""
     kinds = {_scoped(key, message): key.kind for key in reversed(message.thread_keys)}
     for row in placement.rows:
-        rule = kinds.get(row.key, "repeat")
-        if row.role == "conversation":
-            yield from ((rule, row.key, other.ticket) for other in world.rows(row.key, "conversation"))
-        elif row.role == "content":
-            yield from (
-                ("repeat", row.key, other.ticket)
-                for other in world.rows(row.key, "content")
-                if _within_window(row, other)
-            )
-        elif row.role == "own":
-            yield from (
-                ("same_id", row.key, other.ticket) for other in world.rows(row.key, "own") if other.author == row.author
-            )
-            yield from _answers_to(world, row, placement)
-        else:
+        rule = kinds.get(row.key, row.role)
+        if row.role == "ref":
             yield from _answered(world, row, rule, placement)
             yield from _siblings(world, row, placement)
+        elif row.role == "own":
+            yield from _same_id(world, row)
+            yield from _answers_to(world, row, placement)
+        else:
+            yield from ((_RULES.get(row.role, rule), row.key, other.ticket) for other in _alike(world, row))
+
+
+def _alike(world: World, row: Row) -> Iterator[Row]:
+    """Evidence elsewhere that says "the same" by itself: the conversation, the words, the subject, the case."""
+    if row.role == "conversation":
+        yield from world.rows(row.key, "conversation")
+    elif row.role == "content":
+        yield from (other for other in world.rows(row.key, "content") if _within_window(row, other))
+    elif row.role == "case":
+        yield from (other for other in world.rows(row.key, "case") if not world.group(other.ticket).settled)
+    else:
+        yield from (other for other in world.rows(row.key, "resubject") if abs(row.at - other.at) <= SUBJECT_WINDOW)
+        if row.role == "resubject":
+            yield from (other for other in world.rows(row.key, "subject") if abs(row.at - other.at) <= SUBJECT_WINDOW)
+
+
+def _same_id(world: World, row: Row) -> Iterator[tuple[str, str, int]]:
+    """The author used the id before, for something else."""
+    return (("same_id", row.key, other.ticket) for other in world.rows(row.key, "own") if other.author == row.author)
 
 
 def _answered(world: World, row: Row, rule: str, placement: Placement) -> Iterator[tuple[str, str, int]]:
@@ -180,6 +212,9 @@ def _join(world: World, placement: Placement, rule: str, key: str, other: int) -
     if theirs.closed or mine.closed:
         placement.follows_up = theirs.ticket if theirs.closed else placement.follows_up
         return
+    if world.are_apart(mine, theirs):
+        placement.rejected.append(Rejected(theirs.ticket, rule, key, "a person keeps these tickets apart"))
+        return
     if placement.rule == "none":
         placement.rule, placement.evidence = rule, key
     placement.repeat = placement.repeat or rule == "repeat"
@@ -190,7 +225,7 @@ def _merge(world: World, one: Group, other: Group) -> None:
     pending = [(one, other)]
     while pending:
         left, right = (world.group(group.ticket) for group in pending.pop())
-        if left.ticket == right.ticket or left.closed or right.closed:
+        if left.ticket == right.ticket or left.closed or right.closed or world.are_apart(left, right):
             continue
         newcomers = left.participants ^ right.participants
         group = world.merge(left, right)

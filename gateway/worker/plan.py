@@ -164,6 +164,7 @@ def _as_message(update: Update, story: Story) -> Message:
         channel=update.channel,
         inbox=update.inbox,
         join=update.join,
+        one_case=update.one_case,
         received_at=update.received_at,
     )
 

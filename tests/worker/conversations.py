@@ -31,13 +31,18 @@ def mail(
     channel: str = "email",
     receipt_id: UUID | None = None,
     delivery: str | None = None,
+    subject: str = "",
+    stripped: bool = False,
+    keys: Sequence[ThreadKey] = (),
+    one_case: bool = False,
 ) -> Message:
     """A mail to support@desk.test, as the adapter would hand it in."""
     words = text if text is not None else f"the words of {own}"
-    keys = [ThreadKey(kind="message_id", value=f"mid:{own}")] if own else []
-    keys += [
+    evidence = [ThreadKey(kind="message_id", value=f"mid:{own}")] if own else []
+    evidence += [
         ThreadKey(kind="in_reply_to" if n == 0 else "references", value=f"mid:{ref}") for n, ref in enumerate(refs)
     ]
+    evidence += [*keys, *([ThreadKey(kind="subject", value=subject, strength="weak")] if stripped else [])]
     desk = "support@desk.test"
     people = [Recipient(role="to", kind="email", value=desk), Recipient(role="envelope", kind="email", value=desk)]
     people += [Recipient(role="to", kind="email", value=f"{name}@example.test") for name in to]
@@ -52,7 +57,8 @@ def mail(
         text=words,
         delivery_key=delivery or delivery_key(channel, own, said),
         content_key=said,
-        thread_keys=tuple(keys),
+        thread_keys=tuple(evidence),
+        subject_base=subject,
     )
     return stamp(
         draft,
@@ -62,6 +68,7 @@ def mail(
         channel=channel,
         inbox=inbox,
         join=join,
+        one_case=one_case,
         received_at=START + timedelta(minutes=minute),
     )
 
@@ -86,6 +93,8 @@ def conversations(draw: st.DrawFn) -> list[Message]:
                 minute=number * draw(st.sampled_from([0, 3, 9])),
                 join=join,
                 trust=draw(st.sampled_from(["unverified", "verified", "unverified", "failed"])),
+                subject=draw(st.sampled_from(["", "", "order", "login"])),
+                stripped=draw(st.booleans()),
                 delivery=f"delivery-{number}",
             )
         )
@@ -119,11 +128,19 @@ def _people(group: Iterable[Message]) -> set[str]:
 
 
 def _ids(message: Message, *, own: bool) -> set[str]:
-    return {key.value for key in message.thread_keys if (key.kind == "message_id") == own}
+    kinds = {"message_id"} if own else {"in_reply_to", "references", "thread_index"}
+    return {key.value for key in message.thread_keys if key.kind in kinds}
 
 
 def _belong_together(one: Sequence[Message], other: Sequence[Message]) -> bool:
     return any(_linked(m, one, n, other) or _linked(n, other, m, one) for m in one for n in other)
+
+
+def _same_subject(m: Message, n: Message) -> bool:
+    stripped = any(key.kind == "subject" for key in (*m.thread_keys, *n.thread_keys))
+    proven = m.join == "anyone" or (m.author == n.author and m.author.trust == "verified")
+    near = abs(m.received_at - n.received_at) <= timedelta(days=14)
+    return bool(m.subject_base) and m.subject_base == n.subject_base and stripped and proven and near
 
 
 def _linked(m: Message, mine: Sequence[Message], n: Message, theirs: Sequence[Message]) -> bool:
@@ -134,6 +151,8 @@ def _linked(m: Message, mine: Sequence[Message], n: Message, theirs: Sequence[Me
         and m.text == n.text
         and abs(m.received_at - n.received_at) <= timedelta(minutes=10)
     ):
+        return True
+    if _same_subject(m, n):
         return True
     if m.join == "anyone":
         return bool((_ids(m, own=True) | _ids(m, own=False)) & (_ids(n, own=True) | _ids(n, own=False)))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.worker.evidence import World
 from gateway.worker.matching import Placement, place
-from normalizer.message import Message
+from normalizer.message import Message, ThreadKey
 from tests.worker.conversations import conversations, expected_partition, mail
 
 
@@ -37,7 +37,60 @@ def test_any_order_gives_the_partition_the_rules_describe(messages: list[Message
 
 
 ROOT = mail("root@x", "alice")
+OUTLOOK = (ThreadKey(kind="thread_index", value="tindex:0123", strength="weak"),)
+DAY = 24 * 60
 CASES = {
+    "Outlook's conversation id joins one person's mails": (
+        [mail("a@x", "alice", keys=OUTLOOK), mail("b@x", "alice", keys=OUTLOOK)],
+        1,
+    ),
+    "and not a stranger's": (
+        [mail("a@x", "alice", keys=OUTLOOK), mail("b@x", "mallory", cc=["alice"], keys=OUTLOOK)],
+        2,
+    ),
+    "a stripped reply of a proven person joins by its subject": (
+        [
+            mail("a@x", "alice", subject="order", trust="verified"),
+            mail("b@x", "alice", subject="order", stripped=True, trust="verified", minute=13 * DAY),
+        ],
+        1,
+    ),
+    "not after the window": (
+        [
+            mail("a@x", "alice", subject="order", trust="verified"),
+            mail("b@x", "alice", subject="order", stripped=True, trust="verified", minute=15 * DAY),
+        ],
+        2,
+    ),
+    "not of an unproven person": (
+        [mail("a@x", "alice", subject="order"), mail("b@x", "alice", subject="order", stripped=True)],
+        2,
+    ),
+    "not of another person": (
+        [
+            mail("a@x", "alice", subject="order", trust="verified"),
+            mail("b@x", "bob", subject="order", stripped=True, trust="verified"),
+        ],
+        2,
+    ),
+    "two new mails under one subject are two matters": (
+        [
+            mail("a@x", "alice", subject="order", trust="verified"),
+            mail("b@x", "alice", subject="order", trust="verified", minute=60),
+        ],
+        2,
+    ),
+    "one open case a person, where the inbox says so": (
+        [
+            mail("a@x", "alice", trust="verified", one_case=True),
+            mail("b@x", "alice", trust="verified", one_case=True, minute=9 * DAY),
+        ],
+        1,
+    ),
+    "and only of a proven person": (
+        [mail("a@x", "alice", one_case=True), mail("b@x", "alice", one_case=True, minute=60)],
+        2,
+    ),
     "a reply by the requester joins": ([ROOT, mail("r1@x", "alice", refs=["root@x"])], 1),
     "a reply that overtakes its parent joins": ([mail("r1@x", "alice", refs=["root@x"]), ROOT], 1),
     "siblings of an unseen root by one person join": (

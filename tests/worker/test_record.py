@@ -174,6 +174,39 @@ def test_a_reply_token_brings_a_participant_back_and_admits_no_stranger(conn: Co
     assert len(partition(conn)) == 1, "whoever turns out to take part joins then"
 
 
+def test_a_number_in_the_subject_is_believed_from_a_proven_participant_only(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice", trust="verified")])
+    typed = (ThreadKey(kind="subject_number", value="1", strength="weak"),)
+    results = run(
+        conn,
+        [mail("b@x", "alice", keys=typed, trust="verified")],
+        [mail("c@x", "alice", keys=typed)],
+        [mail("d@x", "mallory", keys=typed, trust="verified")],
+    )
+    assert [result.ticket_id for result in results.values()] == [1, 2, 3]
+
+
+def test_what_a_person_keeps_apart_stays_apart_and_replies_follow(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice")], [mail("b@x", "alice")])
+    link = {"id": 1, "ticket_id": 2, "other_id": 1, "kind": "apart", "reason": "split", "created_at": NOW}
+    conn.execute(t.ticket_links.insert(), [link])
+    results = run(conn, [mail("c@x", "alice", refs=["b@x", "a@x"])], [mail("d@x", "alice", refs=["a@x"])])
+    assert [result.ticket_id for result in results.values()] == [2, 1]
+
+
+def test_links_follow_a_merge(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice")], [mail("b@x", "alice")], [mail("m@x", "mallory", refs=["b@x"])])
+    run(conn, [mail("c@x", "alice", refs=["a@x", "b@x"])])
+    assert [(row.ticket_id, row.other_id) for row in conn.execute(select(t.ticket_links))] == [(3, 1)]
+
+
+def test_one_case_ends_when_it_is_solved(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice", trust="verified", one_case=True)])
+    conn.execute(t.tickets.update().values(status="solved"))
+    [result] = run(conn, [mail("b@x", "alice", trust="verified", one_case=True)]).values()
+    assert result.outcome == "ticketed"
+
+
 def test_a_token_of_a_merged_or_unknown_ticket(conn: Connection) -> None:
     run(conn, [mail("a@x", "alice")], [mail("b@x", "alice")], [mail("c@x", "alice", refs=["a@x", "b@x"])])
     results = run(conn, [with_token(mail("d@x", "alice"), 2)], [with_token(mail("e@x", "alice"), 999)])
