@@ -33,6 +33,7 @@ from normalizer import (
     mime,
     quoting,
     thread_keys,
+    weak_keys,
 )
 from normalizer.message import Author, Draft, Hit, MessageDraft, Original, Recipient, ThreadKey
 from normalizer.structure import OverBudgetError
@@ -161,7 +162,7 @@ class Email(Adapter[EmailOptions]):
             attachments=mail.attachments,
             delivery_key=_delivery_key(mail, external_id, author, full_text, hashes),
             content_key=fingerprint.content_key(author.identity or "", parts.reply, hashes),
-            thread_keys=self._thread_keys(raw, mail),
+            thread_keys=(*self._thread_keys(raw, mail), *_weak_keys(mail, quotes=bool(parts.quoted))),
             subject_base=thread_keys.subject_base(subject),
             automated=automated.recognise(mail, author.value or "", mail_from=envelope, own=self._own),
             problems=tuple(problems),
@@ -305,6 +306,14 @@ def _unreadable(raw: Raw, provider: Provider, error: UnreadableError) -> Message
         suspend=f"could not be read: {error}",
         original=original,
     )
+
+
+def _weak_keys(mail: mime.Mail, *, quotes: bool) -> tuple[ThreadKey, ...]:
+    """Evidence that counts for proven or participating senders only; a mail with reply headers is no stripped one."""
+    subject = mail.subject
+    answers = bool(mail.raw("in-reply-to") or mail.raw("references"))
+    stripped = not answers and (quotes or thread_keys.looks_like_reply(subject))
+    return weak_keys.weak_keys(mail.raw("thread-index"), subject, thread_keys.subject_base(subject), stripped=stripped)
 
 
 def _envelope_sender(raw: Raw, mail: mime.Mail) -> str:
