@@ -37,6 +37,10 @@ Paths = Annotated[
     list[str],
     Parameter(help="Files and folders; `-` is standard input.", allow_leading_hyphen=True, validator=_no_options),
 ]
+Addresses = Annotated[
+    tuple[str, ...],
+    Parameter(help="An address; may be repeated.", allow_leading_hyphen=True, negative=(), show_default=False),
+]
 Limit = Annotated[int, Parameter(help="How many at most.")]
 OfChannel = Annotated[Channel | None, Parameter(help="Only those of this channel.")]
 Quiet = Annotated[bool, Flag, Parameter(help="Do not print addresses and link.")]
@@ -130,6 +134,27 @@ def ingest(
     from gateway.commands.ingest import ingest_paths
 
     return ingest_paths(paths, inbox=inbox, wait=wait, as_json=json)
+
+
+@verbs.command(group=TAKE)
+def pipe(
+    *,
+    inbox: Annotated[str, Parameter(help="The mail inbox it is for.")] = "support",
+    sender: Annotated[
+        str | None, Parameter(help="The envelope sender; empty for a bounce.", allow_leading_hyphen=True)
+    ] = None,
+    recipient: Addresses = (),
+    original: Addresses = (),
+) -> int:
+    """Take one mail from standard input, as a mail server's pipe delivers it (Postfix, Exim, sendmail).
+
+    --recipient is where it was delivered, --original where it was sent before aliases. No worker need be running.
+
+    Exit code 0: the mail is durable. 75 for everything else, so that the mail server keeps it and tries again.
+    """
+    from gateway.pipe import pipe_in
+
+    return pipe_in(inbox, sender=sender, recipients=recipient, originals=original)
 
 
 @verbs.command(group=TAKE)
@@ -301,7 +326,16 @@ def bench(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code. Expected errors are a sentence on standard error."""
+    """Run one command line and return its exit code."""
+    if arguments[:1] == ["pipe"]:
+        from gateway.pipe import main
+
+        return main(arguments[1:])  # a mail server bounces the mail on every code but 75, on a typing error too
+    return run_verb(arguments)
+
+
+def run_verb(arguments: Sequence[str]) -> int:
+    """The same without the pipe's guard. Expected errors are a sentence on standard error."""
     from gateway.commands.failures import USAGE, explain
 
     for stream in (sys.stdout, sys.stderr):
