@@ -131,7 +131,7 @@ def _open_streams() -> None:
     os.close(descriptor)
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: PTH123, SIM115  a descriptor, for good
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  a descriptor, for good
 
 
 if __name__ == "__main__":
