@@ -81,6 +81,16 @@ customers = Table(
     Column("attributes", Document, nullable=False, default=dict),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    # Added by 0002, where SQLite can add no foreign key: the customer this one turned out to be.
+    Column("merged_into", Id, nullable=True),
+    Column("external_id", Text, nullable=True),  # the company's own number for this person
+    Index(None, "external_id", unique=True),
+    Index(
+        None,
+        "merged_into",
+        sqlite_where=text("merged_into IS NOT NULL"),
+        postgresql_where=text("merged_into IS NOT NULL"),
+    ),
 )
 
 identities = Table(
@@ -132,7 +142,7 @@ ticket_links = Table(
     _id(),
     _ref("ticket_id", "tickets.id", index=True),
     _ref("other_id", "tickets.id", index=True),
-    Column("kind", String(24), nullable=False),  # related, possibly_belongs_to, follow_up, merged
+    Column("kind", String(24), nullable=False),  # related, possibly_belongs_to, follow_up, merged, apart
     Column("reason", Text, nullable=False, default=""),
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("ticket_id", "other_id", "kind"),
@@ -309,9 +319,49 @@ events = Table(
     metadata,
     _id(),
     _ref("ticket_id", "tickets.id", nullable=True, index=True),
-    Column("kind", String(24), nullable=False),  # created, commented, reopened, merged, linked, updated, dropped
+    # created, commented, reopened, merged, linked, updated, dropped; corrections: split, moved, merged, related, joined;
+    # undone; suggested
+    Column("kind", String(24), nullable=False),
     Column("detail", Document, nullable=False, default=dict),
     Column("at", Instant, nullable=False),
+)
+
+# What people (or proofs) changed in what was decided before, with everything that takes it back. The id is its event's.
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("id", Id, ForeignKey("events.id"), primary_key=True, autoincrement=False),
+    Column("kind", String(24), nullable=False),  # split, moved, merged, related, joined
+    Column("actor", Text, nullable=False),
+    Column("changes", Document, nullable=False, default=dict),
+    Column("at", Instant, nullable=False),
+    Column("undone_at", Instant, nullable=True),
+    Column("undone_by", Text, nullable=False, default=""),
+)
+
+# What a correction touched (`ticket:7`, `comment:12`, `customer:3`): corrections of one thing are undone last to first.
+correction_subjects = Table(
+    "correction_subjects",
+    metadata,
+    Column("subject", String(64), primary_key=True),
+    Column("correction_id", Id, ForeignKey("corrections.id"), primary_key=True, index=True),
+)
+
+# Somebody who is known by one identity says another one is theirs too: proof joins, coincidence waits for a person.
+claims = Table(
+    "claims",
+    metadata,
+    _id(),
+    Column("author", Text, nullable=False),  # identity `kind:value`
+    Column("claimed", Text, nullable=False, index=True),  # identity `kind:value`
+    Column("proven", Boolean, nullable=False, default=False),
+    Column("reason", Text, nullable=False, default=""),
+    _ref("ticket_id", "tickets.id", nullable=True),
+    Column("state", String(12), nullable=False, default="open"),  # open, joined, declined
+    Column("decided_by", Text, nullable=False, default=""),
+    Column("decided_at", Instant, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("author", "claimed"),
 )
 
 outbox = Table(
