@@ -1,0 +1,125 @@
+"""Has this person said nearly the same before? (DESIGN 6: an edited resend; the form, then a mail with a signature.)
+
+Three steps, cheap ones first. `keys_of` names a few of the text's phrases, scoped to its author, so that two people can
+never meet here. Equal keys within the window make candidates, `resembles` compares the words. The relation is symmetric
+and looks at nothing but two messages, so it may be added to the rules of `matching` without making order matter.
+
+Missing a near-duplicate costs a second ticket, as it would without this; joining two matters of one person hides one of
+them. Hence what differs has to be something added, left out or mistyped. Text in which one word stands where another
+stood ("deactivate Anna's account", "deactivate Peter's account") or in which each has a number, an address or a date
+that the other lacks is a form letter used twice, however alike it looks.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from rapidfuzz import fuzz
+from rapidfuzz.distance import Levenshtein
+
+from normalizer.fingerprint import digest
+from normalizer.sketch import MAX_CHARACTERS, UNSPACED, sketch, tokens
+
+MIN_WEIGHT: Final = 80  # see `weight`: below it, people say the same about different matters
+RATIO: Final = 88.0  # percent; default of the setting near_duplicate_ratio
+WINDOW: Final = timedelta(minutes=60)  # default of the setting near_duplicate_window_minutes
+KEYS: Final = 4  # phrases by which a candidate is found
+MAX_CANDIDATES: Final = 200  # who repeats a phrase more often within the window is a machine
+_TAIL: Final = 400  # characters a signature may add
+_TYPO: Final = 60.0  # percent of equal letters in a word and its misspelling
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What somebody said, and where it is: the message itself (`receipt`), its ticket (planned ones are negative)."""
+
+    author: str  # `kind:value`; empty: nobody
+    text: str  # what they newly wrote
+    at: datetime
+    channel: str
+    ticket: int = 0
+    receipt: UUID | None = None
+
+
+def keys_of(author: str, text: str) -> tuple[str, ...]:
+    """Keys under which a near-duplicate by the same author is found; none for nobody and for short texts.
+
+    Texts that share a fraction J of their phrases share no key with a chance below (1 - J)**4.
+    """
+    if not author or weight(text) < MIN_WEIGHT:
+        return ()
+    scope = digest((author,))[:16]
+    return tuple(f"near:{scope}:{item:016x}" for item in sketch(text)[:KEYS])
+
+
+def confirm(
+    new: Candidate, candidates: Sequence[Candidate], *, ratio: float = RATIO, window: timedelta = WINDOW
+) -> list[Candidate]:
+    """Those of the candidates that say nearly the same as `new`, the most alike first (ties: the earlier).
+
+    All of them, because each is the same matter: taking only the best would make the order of arrival matter.
+    """
+    if not new.author or not new.text:
+        return []
+    alike = [
+        (-score, other.at, number)
+        for number, other in enumerate(candidates)
+        if other.author == new.author
+        and abs(other.at - new.at) <= window
+        and (score := resemblance(new.text, other.text)) >= ratio
+    ]
+    return [candidates[number] for _, _, number in sorted(alike)]
+
+
+def resemblance(one: str, other: str) -> float:
+    """0 to 100, symmetric: how much of the two texts is the same. 0 when they may be two matters, or are too short.
+
+    What a signature adds behind the text counts for nothing; everything else counts by letters (`fuzz.ratio`).
+    """
+    short, long = sorted((_plain(one), _plain(other)), key=lambda text: (len(text), text))
+    if weight(short) < MIN_WEIGHT:
+        return 0.0
+    score = fuzz.ratio(short, long, score_cutoff=50)
+    if len(long) - len(short) <= _TAIL:
+        score = max(score, fuzz.ratio(short, long[: len(short)], score_cutoff=50))
+    return score if score and not _may_be_two_matters(short, long) else 0.0
+
+
+def weight(text: str) -> int:
+    """How much a text says, in letters of a script that spells; a character of a script without spaces counts twice."""
+    beginning = text[:2_000]
+    return len(" ".join(beginning.split())) + (0 if beginning.isascii() else len(_UNSPACED.findall(beginning)))
+
+
+_UNSPACED: Final = re.compile(f"[{UNSPACED}]")
+_NAMED: Final = re.compile(r"[^\s,;!?()\[\]{}<>\"'«»„“”、。，]*[\d@][^\s,;!?()\[\]{}<>\"'«»„“”、。，]*")
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold().split())
+
+
+def _may_be_two_matters(one: str, other: str) -> bool:
+    ours, theirs = _names(one), _names(other)
+    return not (ours <= theirs or theirs <= ours) or _words_replaced(tokens(one), tokens(other))
+
+
+def _names(text: str) -> set[str]:
+    """Everything with a digit or an @: numbers of orders, amounts, dates, addresses, versions."""
+    return {item.strip("#.:-–*_/=+€$£") for item in _NAMED.findall(text)}
+
+
+def _words_replaced(one: list[str], other: list[str]) -> bool:
+    """Whether a word stands where another one stood, rather than being added, left out or misspelt."""
+    return any(
+        step.tag == "replace"
+        and fuzz.ratio(" ".join(one[step.src_start : step.src_end]), " ".join(other[step.dest_start : step.dest_end]))
+        < _TYPO
+        for step in Levenshtein.opcodes(one, other)
+    )

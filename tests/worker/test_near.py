@@ -1,0 +1,105 @@
+"""Near-duplicates: found and confirmed between messages of one person, refused where two matters only look alike."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rapidfuzz import fuzz
+
+from gateway.demo.people import words
+from gateway.worker.near import MIN_WEIGHT, RATIO, Candidate, confirm, keys_of, resemblance, weight
+from tests.worker.conversations import START
+from tests.worker.near_pairs import DIFFERENT, LOGIN, ORDER, SAME
+
+ALICE = "email:alice@example.test"
+
+
+def said(text: str, *, author: str = ALICE, minute: float = 0, ticket: int = 1, channel: str = "form") -> Candidate:
+    at = START + timedelta(minutes=minute)
+    return Candidate(author, text, at, channel, ticket, UUID(int=ticket))
+
+
+@pytest.mark.parametrize(("one", "other"), SAME.values(), ids=SAME.keys())
+def test_the_same_said_again_is_found_and_confirmed(one: str, other: str) -> None:
+    assert set(keys_of(ALICE, one)) & set(keys_of(ALICE, other))
+    assert confirm(said(one), [said(other, ticket=7)]) == [said(other, ticket=7)]
+    assert confirm(said(other), [said(one)]) == [said(one)]
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT.values(), ids=DIFFERENT.keys())
+def test_what_may_be_another_matter_is_not(one: str, other: str) -> None:
+    assert confirm(said(one), [said(other)]) == []
+    assert confirm(said(other), [said(one)]) == []
+
+
+def test_letters_alone_would_not_do() -> None:
+    """Why the words are compared: most pairs of the second table pass any threshold that the first one passes."""
+    alike = [pair for pair in DIFFERENT.values() if fuzz.ratio(*pair) >= RATIO]
+    assert len(alike) >= 9
+    assert min(fuzz.ratio(*pair) for pair in SAME.values()) < 60, "and a signature would fail it"
+
+
+def test_different_people_never_meet() -> None:
+    bob = said(LOGIN, author="email:bob@example.test")
+    assert not set(keys_of(ALICE, LOGIN)) & set(keys_of(bob.author, LOGIN))
+    assert confirm(said(LOGIN), [bob]) == []
+    assert confirm(said(LOGIN, author=""), [said(LOGIN, author="")]) == []
+    assert keys_of("", LOGIN) == ()
+
+
+def test_the_window_is_counted_both_ways() -> None:
+    assert confirm(said(LOGIN), [said(LOGIN, minute=60)])
+    assert confirm(said(LOGIN, minute=60), [said(LOGIN)])
+    assert not confirm(said(LOGIN), [said(LOGIN, minute=61)])
+    assert confirm(said(LOGIN), [said(LOGIN, minute=61)], window=timedelta(hours=24))
+
+
+def test_all_that_agree_are_told_the_most_alike_first() -> None:
+    edited = LOGIN.replace("password", "pasword")
+    pool = [said(edited, ticket=1), said(ORDER, ticket=2), said(LOGIN, ticket=3, minute=2), said(LOGIN, ticket=4)]
+    assert [found.ticket for found in confirm(said(LOGIN), pool)] == [4, 3, 1]
+    assert [found.ticket for found in confirm(said(LOGIN), pool, ratio=100)] == [4, 3]
+
+
+def test_short_texts_are_nobodys_duplicate() -> None:
+    """80 letters: below, the demo's and the archives' real texts collide; above, none does (next test)."""
+    for text in ("thanks", "any news?", "Is there any update on my ticket? It is really urgent for us now."):
+        assert weight(text) < MIN_WEIGHT
+        assert keys_of(ALICE, text) == ()
+        assert not confirm(said(text), [said(text)])
+    assert weight("何か進展はありましたか?") == 12 + 11
+
+
+def test_no_two_texts_of_the_demo_are_taken_for_one() -> None:
+    """Eleven languages, 200 texts: openings, follow-ups and thanks as customers write them."""
+    texts = sorted({scene[part] for scene in words()["scene"] for part in ("open", "brief", "more", "thanks")})
+    assert len(texts) > 200
+    assert [pair for pair in itertools.combinations(texts, 2) if resemblance(*pair) >= RATIO] == []
+
+
+@given(st.sampled_from([LOGIN, ORDER]), st.lists(st.tuples(st.integers(0, 160), st.characters()), max_size=12))
+def test_the_relation_is_symmetric_whatever_is_typed(text: str, edits: list[tuple[int, str]]) -> None:
+    letters = list(text)
+    for place, letter in edits:
+        letters.insert(place, letter)
+    edited = "".join(letters)
+    assert resemblance(text, edited) == resemblance(edited, text)
+    assert bool(confirm(said(text), [said(edited)])) == bool(confirm(said(edited), [said(text)]))
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_any_two_texts_can_be_compared(one: str, other: str) -> None:
+    assert 0 <= resemblance(one, other) <= 100
+    assert resemblance(one, other) == resemblance(other, one)
+
+
+def test_hostile_texts_cost_little() -> None:
+    """Only the first 20,000 letters are compared; without that bound these two take hours."""
+    one, other = "a b " * 500_000, "b a " * 500_000
+    assert resemblance(one, other) > RATIO
+    assert keys_of(ALICE, one)
