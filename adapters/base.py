@@ -11,6 +11,7 @@ An adapter is configured for one inbox. It gets everything handed in (options, n
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,7 @@ class Page:
 
     arrivals: Sequence[Raw]
     cursor: str
+    refused: list[Raw] = field(default_factory=list)  # filled in by the poller: which of the arrivals we did not take
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Adapter(ABC, Generic[OptionsT]):
     channel: ClassVar[str]
     Options: ClassVar[type[InboxOptions]] = InboxOptions
     tails: ClassVar[frozenset[str]] = frozenset()  # paths below /hooks/<inbox> this channel answers; empty: none
-    polls: ClassVar[bool] = False
+    polls: bool = False
     max_request: ClassVar[int] = 0  # largest webhook body, in octets; 0: the option `max_bytes`, or the gateway's limit
 
     def __init__(self, inbox: str, options: OptionsT, clients: Clients | None = None) -> None:
@@ -189,6 +191,25 @@ class Adapter(ABC, Generic[OptionsT]):
     def poll(self, cursor: str) -> AsyncIterator[Page]:
         """Pages of arrivals after `cursor` (empty: from the beginning). The cursor moves only after accept."""
         raise PermanentError(f"the {self.channel} channel has nothing to poll")
+
+    @property
+    def poll_seconds(self) -> float:
+        """Seconds between two polls."""
+        return float(getattr(self.options, "poll_seconds", 60.0))
+
+    async def idle(self, seconds: float) -> None:
+        """Between two polls: return after `seconds`, or as soon as the provider says that there is something new."""
+        await asyncio.sleep(seconds)
+
+    async def reach(self) -> str:
+        """For `frontdesk check`: one sentence about the provider's side, or empty when there is none to reach.
+
+        Raises `TemporaryError` or `PermanentError`.
+        """
+        return ""
+
+    async def close(self) -> None:
+        """Give back the connections that polling keeps open. Polling again opens them again."""
 
     async def send(self, reply: Reply) -> SendResult:
         """Send a reply. Raises `TemporaryError` or `PermanentError`."""

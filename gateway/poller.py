@@ -24,7 +24,6 @@ _log = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 30.0
 _RENEW_SECONDS: Final = 10.0
-_POLL_SECONDS: Final = 60.0  # where the inbox has no `poll_seconds` of its own
 _PERMANENT_SECONDS: Final = 900.0  # an operator may have put it right meanwhile
 _FIRST_BACKOFF: Final = 5.0  # X's advice for HTTP errors: 5 s, doubling to 320 s
 _LONGEST_BACKOFF: Final = 320.0
@@ -60,13 +59,14 @@ async def keep_polling(runtime: Runtime, inbox: Inbox, stop: asyncio.Event) -> N
                 if failures:
                     _log.info("polled again", extra={"inbox": inbox.name, "failures": failures})
                 failures, last_sentence = 0, ""
-                pause = float(getattr(inbox.options, "poll_seconds", _POLL_SECONDS))
+                pause = inbox.adapter.poll_seconds
             telemetry.polling(inbox.name, failing=failures > 0)
-            await _wait(stop, pause)
+            await (_wait(stop, pause) if failures else _idle(inbox, stop, pause))
     finally:
         renewing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await renewing
+        await inbox.adapter.close()
         await lease.give_up()
 
 
@@ -87,6 +87,7 @@ async def poll_once(runtime: Runtime, inbox: Inbox, lease: Lease) -> int:
                 except Refused as refusal:
                     # The provider cannot be told to mend it, and one bad arrival must not stop all that follow.
                     _log.error("polled arrival refused: %s", refusal, extra={"inbox": inbox.name})
+                    page.refused.append(raw)
                 else:
                     accepted += 1
             if not await lease.take():
@@ -160,6 +161,20 @@ class Lease:
         if self._ours.is_set():
             with contextlib.suppress(Exception):
                 await self._runtime.store.write(cursors.drop_lease, self._inbox, str(self._runtime.gateway_id))
+
+
+async def _idle(inbox: Inbox, stop: asyncio.Event, seconds: float) -> None:
+    """Until the next poll: as long as asked, or shorter when the provider has news or `stop` is set."""
+    waits = [asyncio.ensure_future(inbox.adapter.idle(seconds)), asyncio.ensure_future(stop.wait())]
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    if waits[0] in done and (error := waits[0].exception()) is not None:
+        _log.error("cannot wait for news", exc_info=error, extra={"inbox": inbox.name})
+        await _wait(stop, seconds)
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

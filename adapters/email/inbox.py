@@ -12,11 +12,12 @@ held for a person, with what its header safely says.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, ClassVar, Final, Literal
 
-from adapters.base import Adapter, Answer, Clients, InboundRequest, InboxOptions, Raw, Refused
+from adapters.base import Adapter, Answer, Clients, InboundRequest, InboxOptions, Page, Raw, Refused
 from adapters.email.arrival import MAIL, Arrival, Provider, UnreadableError
+from adapters.email.imap import Mailbox
 from adapters.email.mailgun import Mailgun
 from adapters.email.options import EmailOptions
 from adapters.email.postmark import Postmark
@@ -57,6 +58,8 @@ class Email(Adapter[EmailOptions]):
     def __init__(self, inbox: str, options: EmailOptions, clients: Clients | None = None) -> None:
         super().__init__(inbox, options, clients)
         self._providers = {provider.name: provider(inbox, options, self.clients) for provider in PROVIDERS}
+        self._mailbox = Mailbox(options.imap, options.max_bytes) if options.imap is not None else None
+        self.polls = self._mailbox is not None
         self._own = frozenset(addresses.canonical_email(item) for item in options.addresses if "*" not in item)
         patterns = [item.strip() for item in options.addresses if "*" in item]
         if not options.addresses:
@@ -118,7 +121,32 @@ class Email(Adapter[EmailOptions]):
             mail = mime.parse(raw.body)
         except OverBudgetError as error:
             return self._held(raw, error)
-        return self._message(raw, mail)
+        draft = self._message(raw, mail)
+        return _in_part(draft, raw) if raw.facts.get("held") else draft
+
+    # -- the mailbox ----------------------------------------------------------------------------------------------
+
+    @property
+    def poll_seconds(self) -> float:
+        """Seconds between two polls of the mailbox."""
+        return self.options.imap.poll_seconds if self.options.imap is not None else super().poll_seconds
+
+    def poll(self, cursor: str) -> AsyncIterator[Page]:
+        """Mail of the mailbox after a cursor."""
+        return self._mailbox.poll(cursor) if self._mailbox is not None else super().poll(cursor)
+
+    async def idle(self, seconds: float) -> None:
+        """Wait for new mail in the mailbox."""
+        await (self._mailbox.idle(seconds) if self._mailbox is not None else super().idle(seconds))
+
+    async def reach(self) -> str:
+        """Log in to the mailbox."""
+        return await self._mailbox.reach() if self._mailbox is not None else ""
+
+    async def close(self) -> None:
+        """Log out of the mailbox."""
+        if self._mailbox is not None:
+            await self._mailbox.close()
 
     # -- whose post it is -----------------------------------------------------------------------------------------
 
@@ -335,12 +363,22 @@ def _envelope(raw: Raw) -> list[Recipient]:
     ]
 
 
+def _in_part(draft: MessageDraft, raw: Raw) -> MessageDraft:
+    """A mail of which only the header was fetched, or not even that: a person sees why, and where the rest is."""
+    cause = str(raw.facts["held"])
+    key = draft.delivery_key
+    if not raw.body:  # nothing in it tells it from another one
+        key = fingerprint.delivery_key("email", "", fingerprint.digest([str(raw.facts.get("mailbox"))]))
+    hit = Hit(name="truncated", reason=cause)
+    return draft.model_copy(update={"suspend": cause, "delivery_key": key, "problems": (*draft.problems, hit)})
+
+
 def _facts(raw: Raw, mail: mime.Mail) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for name, value in mail.fields:
         if name in _KEPT_FIELDS and name not in facts:
             facts[name] = headers.decode_words(value[:2_000])
-    for name in ("mail_from", "remote"):
+    for name in ("mail_from", "remote", "mailbox", "internal_date"):
         if raw.facts.get(name) is not None:
             facts[name] = str(raw.facts[name])
     if mail.report_type:

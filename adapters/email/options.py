@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from adapters.base import InboxOptions
+from adapters.email.imap_options import ImapOptions
 
 ProviderName = Literal["", "sendgrid", "mailgun", "postmark", "ses"]
 
@@ -45,4 +46,10 @@ class EmailOptions(InboxOptions):
     mailgun_signing_key: SecretStr | None = Field(default=None, description="Mailgun's HTTP webhook signing key")
     ses_topics: list[str] = Field(
         default_factory=list, description="ARNs of the SNS topics SES publishes to; no other topic is listened to"
+    )
+    imap: ImapOptions | None = Field(
+        default=None,
+        description="a mailbox to read by IMAP: `imap.host`, `imap.user`, and one of `imap.password`,"
+        " `imap.access_token` and `imap.token_command`; also `tls`, `port`, `ca_file`, `folders`,"
+        " `after` (keep, move:FOLDER, flag:KEYWORD), `poll_seconds`, `max_bytes`, `import_since`",
     )

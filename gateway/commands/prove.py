@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from adapters.base import AdapterError
 from gateway.audit import audit
 from gateway.commands.desk import finish, opened
 from gateway.commands.failures import NOT_SO, OK, TEMPORARY, explain
 from gateway.commands.output import one_line, print_json, print_line
 
 if TYPE_CHECKING:
-    from gateway.runtime import Runtime
+    from gateway.intake import Inbox
 
 _PATIENCE: Final = 15.0  # seconds; a service that needs longer to answer a ping is not well
 
@@ -57,7 +58,8 @@ async def _check(*, as_json: bool) -> int:
             _reach("store", runtime.store.ping()),
             _reach("blobs", runtime.blobs.check()),
         )
-        findings = [Finding("ok", "settings", "valid"), *services, *_inboxes(runtime)]
+        inboxes = await asyncio.gather(*(_inbox(inbox) for _, inbox in sorted(runtime.inboxes.items())))
+        findings = [Finding("ok", "settings", "valid"), *services, *inboxes]
     for finding in findings:
         if as_json:
             print_json(asdict(finding))
@@ -72,6 +74,8 @@ async def _reach(what: str, ping: Awaitable[str]) -> Finding:
         return Finding("ok", what, one_line(await asyncio.wait_for(ping, _PATIENCE)))
     except TimeoutError:
         return Finding("failed", what, f"no answer within {_PATIENCE:.0f} s")
+    except AdapterError as error:
+        return Finding("failed", what, one_line(str(error)))
     except Exception as error:
         told = explain(error)
         if told is None:
@@ -79,15 +83,13 @@ async def _reach(what: str, ping: Awaitable[str]) -> Finding:
         return Finding("failed", what, one_line(told[1].removeprefix(f"{what}: ")))
 
 
-def _inboxes(runtime: Runtime) -> list[Finding]:
-    findings = []
-    for name, inbox in sorted(runtime.inboxes.items()):
-        missing = inbox.adapter.missing()
-        prefix = f"FRONTDESK_INBOXES__{name.upper()}__"
-        needs = f"refuses everything until these are set: {', '.join(prefix + option.upper() for option in missing)}"
-        findings.append(
-            Finding(
-                "open" if missing else "ok", f"inbox {name}", f"{inbox.channel}; {needs}" if missing else inbox.channel
-            )
-        )
-    return findings
+async def _inbox(inbox: Inbox) -> Finding:
+    """What an inbox lacks; else whether its provider can be reached, where it is ours to ask."""
+    what = f"inbox {inbox.name}"
+    missing = inbox.adapter.missing()
+    if missing:
+        prefix = f"FRONTDESK_INBOXES__{inbox.name.upper()}__"
+        needs = ", ".join(prefix + option.upper() for option in missing)
+        return Finding("open", what, f"{inbox.channel}; refuses everything until these are set: {needs}")
+    reached = await _reach(what, inbox.adapter.reach())
+    return replace(reached, sentence=f"{inbox.channel}; {reached.sentence}" if reached.sentence else inbox.channel)
