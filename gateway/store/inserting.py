@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select
+from pydantic_core import to_json
+from sqlalchemy import JSON, Column, Connection, Table, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.util import await_only
 
 from gateway.store import tables as t
 
@@ -22,8 +25,44 @@ def next_ids(conn: Connection, numbered: Iterable[Table]) -> dict[str, int]:
 
 
 def insert_all(conn: Connection, table: Table, rows: Rows) -> None:
-    if rows:
+    """Insert rows that are known to be new: one COPY on PostgreSQL, whose cost is a statement's, not a row's."""
+    if not rows:
+        return
+    if conn.dialect.name == "postgresql":
+        _copy(conn, table, rows)
+    else:
         conn.execute(insert(table), rows)
+
+
+def _copy(conn: Connection, table: Table, rows: Rows) -> None:
+    """PostgreSQL's binary COPY through asyncpg, inside the transaction that SQLAlchemy has begun."""
+    columns = [column for column in table.c if column.name in rows[0] or column.default is not None]
+    values = [_readers(column) for column in columns]
+    records = [tuple(read(row) for read in values) for row in rows]
+    driver: Any = conn.connection.driver_connection  # an asyncpg.Connection
+    try:
+        await_only(driver.copy_records_to_table(table.name, records=records, columns=[item.name for item in columns]))
+    except Exception as error:
+        if getattr(error, "sqlstate", None) is None:
+            raise
+        # Raised by asyncpg itself: give it the shape every other database error has.
+        raise DBAPIError(f"COPY {table.name}", None, error) from error
+
+
+def _readers(column: Column[Any]) -> Callable[[dict[str, Any]], Any]:
+    """How a column's value is taken from a row and handed to the driver."""
+    name = column.name
+    default: Any = getattr(column.default, "arg", None)
+    made: Callable[[], Any] = (lambda: default(None)) if callable(default) else (lambda: default)
+
+    def plain(row: dict[str, Any]) -> Any:
+        return row[name] if name in row else made()
+
+    def document(row: dict[str, Any]) -> Any:
+        value = plain(row)
+        return None if value is None else to_json(value).decode()
+
+    return document if isinstance(column.type, JSON) else plain
 
 
 def insert_new(conn: Connection, table: Table, rows: Rows) -> None:

@@ -21,10 +21,21 @@ from gateway.store.absorb import absorb
 from gateway.store.engine import lock_ledger
 from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
 from gateway.store.known import load_known
-from gateway.worker.evidence import Row as EvidenceRow
+from gateway.store.rows import (
+    attachment_row,
+    comment_row,
+    evidence_row,
+    headline,
+    identity_row,
+    receipt_row,
+    suspended_row,
+    update_row,
+    waits_since,
+)
+from gateway.store.stories import retell
 from gateway.worker.matching import participants_of
 from gateway.worker.plan import Comment, Item, Known, Plan, Verdict, make_plan
-from normalizer.message import Attachment, Message, Original
+from normalizer.message import Attachment, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +137,7 @@ class _Writing:
             )
             if key is not None:
                 found[key] = number
-                identities.append(
-                    {
-                        "id": self._take(t.identities),
-                        "customer_id": number,
-                        "kind": key[0],
-                        "value": key[1],
-                        "trust": author.trust,
-                        "source": author.evidence,
-                        "created_at": self.now,
-                    }
-                )
+                identities.append({"id": self._take(t.identities), **identity_row(author, number, self.now)})
         insert_all(self.conn, t.customers, customers)
         insert_all(self.conn, t.identities, identities)
         if proven:
@@ -164,17 +165,11 @@ class _Writing:
         return {(row.kind, row.value): row.customer_id for row in rows}
 
     def _write_tickets(self) -> None:
-        new: Rows = []
         grown: dict[int, list[Message]] = {}
         for comment in self.plan.comments:
-            message = comment.message
-            planned = comment.placement.ticket
-            ticket = self.tickets.get(planned, planned)
-            if planned < 0 and ticket not in grown:
-                new.append(self._new_ticket(ticket, message))
-            grown.setdefault(ticket, []).append(message)
+            grown.setdefault(comment.placement.ticket, []).append(comment.message)
+        new = [self._new_ticket(self.tickets[ticket], said) for ticket, said in grown.items() if ticket < 0]
         insert_all(self.conn, t.tickets, new)
-        started = {row["id"] for row in new}
         insert_all(
             self.conn,
             t.events,
@@ -189,59 +184,47 @@ class _Writing:
                 for row in new
             ],
         )
-        self._grow_tickets(grown, started)
+        self._grow_tickets({ticket: said for ticket, said in grown.items() if ticket > 0})
 
-    def _new_ticket(self, ticket: int, message: Message) -> dict[str, Any]:
+    def _new_ticket(self, ticket: int, messages: Sequence[Message]) -> dict[str, Any]:
+        first = messages[0]
         return {
             "id": ticket,
-            "channel": message.channel,
-            "inbox": message.inbox,
-            "subject": message.subject or headline(message.text),
+            "channel": first.channel,
+            "inbox": first.inbox,
+            "subject": first.subject or headline(first.text),
             "status": "new",
-            "requester_id": self.customers[message.receipt_id],
-            "language": message.language,
+            "requester_id": self.customers[first.receipt_id],
+            "language": first.language,
             "created_at": self.now,
             "updated_at": self.now,
-            "comment_count": 0,
-            "customer_waits_since": None,
+            "comment_count": len(messages),
+            "customer_waits_since": waits_since(messages),
         }
 
-    def _grow_tickets(self, grown: Mapping[int, Sequence[Message]], started: set[int]) -> None:
+    def _grow_tickets(self, grown: Mapping[int, Sequence[Message]]) -> None:
         """Counters, and what a customer's words do to a ticket. A machine's words (auto-reply, bounce) do nothing."""
+        if not grown:
+            return
         columns = t.tickets.c
-        counts = [{"b_id": ticket, "b_count": len(messages), "b_now": self.now} for ticket, messages in grown.items()]
-        if counts:
-            self.conn.execute(
-                update(t.tickets)
-                .where(columns.id == bindparam("b_id"))
-                .values(comment_count=columns.comment_count + bindparam("b_count"), updated_at=bindparam("b_now")),
-                counts,
-            )
-        said = {
-            ticket: min(message.received_at for message in spoken)
-            for ticket, messages in grown.items()
-            if (spoken := [message for message in messages if not message.automated])
-        }
-        waits = [{"b_id": ticket, "b_at": at} for ticket, at in said.items()]
-        if waits:
-            self.conn.execute(
-                update(t.tickets)
-                .where(columns.id == bindparam("b_id"), columns.customer_waits_since.is_(None))
-                .values(customer_waits_since=bindparam("b_at", type_=t.Instant)),
-                waits,
-            )
-        existing = [ticket for ticket in said if ticket not in started]
-        if existing:
-            asleep = list(
-                self.conn.scalars(
-                    select(columns.id).where(
-                        columns.id.in_(existing), columns.status.in_(("pending", "hold", "solved"))
-                    )
-                )
-            )
-            for ticket in asleep:
-                self.conn.execute(update(t.tickets).where(columns.id == ticket).values(status="open"))
-                self._event(ticket, "reopened", {"because": "the customer wrote again"})
+        self.conn.execute(
+            update(t.tickets)
+            .where(columns.id == bindparam("b_id"))
+            .values(
+                comment_count=columns.comment_count + bindparam("b_count"),
+                customer_waits_since=func.coalesce(columns.customer_waits_since, bindparam("b_waits", type_=t.Instant)),
+                updated_at=bindparam("b_now"),
+            ),
+            [
+                {"b_id": ticket, "b_count": len(said), "b_waits": waits_since(said), "b_now": self.now}
+                for ticket, said in grown.items()
+            ],
+        )
+        spoken = [ticket for ticket, said in grown.items() if waits_since(said) is not None]
+        asleep = select(columns.id).where(columns.id.in_(spoken), columns.status.in_(("pending", "hold", "solved")))
+        for ticket in list(self.conn.scalars(asleep)):
+            self.conn.execute(update(t.tickets).where(columns.id == ticket).values(status="open"))
+            self._event(ticket, "reopened", {"because": "the customer wrote again"})
 
     def _write_comments(self) -> None:
         files: Rows = []
@@ -249,7 +232,16 @@ class _Writing:
         for comment in self.plan.comments:
             number = self._take(t.comments)
             self.comments[comment.message.receipt_id] = number
-            rows.append(self._comment_row(number, comment))
+            rows.append(
+                {
+                    "id": number,
+                    "ticket_id": self._ticket(comment.placement.ticket),
+                    "author_id": self.customers[comment.message.receipt_id],
+                    "explanation": self._explanation(comment),
+                    "created_at": self.now,
+                    **comment_row(comment.message, comment.placement),
+                }
+            )
             files.extend(self._file_rows(comment.message.attachments, comment_id=number))
         insert_all(self.conn, t.comments, rows)
         insert_all(self.conn, t.attachments, files)
@@ -262,42 +254,6 @@ class _Writing:
                 if comment.about
             ],
         )
-
-    def _comment_row(self, number: int, comment: Comment) -> dict[str, Any]:
-        message, placement = comment.message, comment.placement
-        author = message.author
-        verdict = "repeat" if placement.repeat else "id_reused" if placement.id_reused else "new"
-        return {
-            "id": number,
-            "ticket_id": self._ticket(placement.ticket),
-            "receipt_id": message.receipt_id,
-            "author_id": self.customers[message.receipt_id],
-            "channel": message.channel,
-            "inbox": message.inbox,
-            "external_id": message.external_id,
-            "author_name": author.display_name,
-            "author_kind": author.kind,
-            "author_value": author.value or "",
-            "author_trust": author.trust,
-            "author_evidence": author.evidence,
-            "subject": message.subject,
-            "text": message.text,
-            "full_text": message.full_text,
-            "html": message.html,
-            "language": message.language,
-            "public": True,
-            "verdict": verdict,
-            "matched_by": placement.rule,
-            "explanation": self._explanation(comment),
-            "automated": _dump(message.automated),
-            "problems": _dump(message.problems),
-            "fields": message.fields,
-            "recipients": _dump(message.recipients),
-            "sent_at": message.sent_at,
-            "received_at": message.received_at,
-            "created_at": self.now,
-            **_original_row(message.original),
-        }
 
     def _explanation(self, comment: Comment) -> dict[str, Any]:
         placement = comment.placement
@@ -316,11 +272,11 @@ class _Writing:
 
     def _file_rows(self, files: Iterable[Attachment], **owner: int) -> Rows:
         blank = {"comment_id": None, "suspended_id": None}
-        return [blank | owner | {"id": self._take(t.attachments)} | _attachment_row(file) for file in files]
+        return [blank | owner | {"id": self._take(t.attachments)} | attachment_row(file) for file in files]
 
     def _write_evidence(self) -> None:
         keys: Rows = [
-            {"id": self._take(t.thread_keys), "comment_id": None, **_evidence_row(row, row.ticket)}
+            {"id": self._take(t.thread_keys), "comment_id": None, **evidence_row(row, row.ticket)}
             for row in self.known.cited_tickets
         ]
         people: dict[tuple[int, str], None] = {}
@@ -330,17 +286,29 @@ class _Writing:
             people.update(dict.fromkeys((ticket, person) for person in sorted(participants_of(comment.message))))
             number = self.comments[comment.message.receipt_id]
             keys.extend(
-                {"id": self._take(t.thread_keys), "comment_id": number, **_evidence_row(row, ticket)}
+                {"id": self._take(t.thread_keys), "comment_id": number, **evidence_row(row, ticket)}
                 for row in comment.placement.rows
             )
             links.extend(self._links(ticket, comment))
         insert_all(self.conn, t.thread_keys, keys)
-        insert_new(
+        self._write_participants(people)
+        insert_new(self.conn, t.ticket_links, links)
+
+    def _write_participants(self, people: Iterable[tuple[int, str]]) -> None:
+        """Who takes part now; only tickets that were there before can have them already."""
+        old = {ticket for ticket, _ in people} - set(self.tickets.values())
+        columns = t.participants.c
+        known = select(columns.ticket_id, columns.identity).where(columns.ticket_id.in_(old))
+        present = {(row.ticket_id, row.identity) for row in self.conn.execute(known)} if old else set()
+        insert_all(
             self.conn,
             t.participants,
-            [{"id": self._take(t.participants), "ticket_id": ticket, "identity": person} for ticket, person in people],
+            [
+                {"id": self._take(t.participants), "ticket_id": ticket, "identity": person}
+                for ticket, person in people
+                if (ticket, person) not in present
+            ],
         )
-        insert_new(self.conn, t.ticket_links, links)
 
     def _links(self, ticket: int, comment: Comment) -> Rows:
         kind = "possibly_belongs_to" if comment.message.author.trust == "failed" else "related"
@@ -363,123 +331,20 @@ class _Writing:
 
     def _write_stories(self) -> None:
         """Facts of things reported in pieces, and comments that tell a changed story."""
-        insert_all(
-            self.conn,
-            t.update_facts,
-            [
-                {
-                    "id": self._take(t.update_facts),
-                    "about": item.about,
-                    "receipt_id": item.receipt_id,
-                    "kind": item.kind,
-                    "opens": item.opens,
-                    "facts": item.facts,
-                    "author": _dump_one(item.author),
-                    "attachments": _dump(item.attachments),
-                    "channel": item.channel,
-                    "inbox": item.inbox,
-                    "received_at": item.received_at,
-                }
-                for item in self.plan.updates
-            ],
-        )
+        facts = [{"id": self._take(t.update_facts), **update_row(item)} for item in self.plan.updates]
+        insert_all(self.conn, t.update_facts, facts)
         for retelling in self.plan.retellings:
-            self._retell(retelling.comment, retelling.message)
-
-    def _retell(self, comment: int, message: Message) -> None:
-        author = message.author
-        columns = t.comments.c
-        self.conn.execute(
-            update(t.comments)
-            .where(columns.id == comment)
-            .values(
-                subject=message.subject,
-                text=message.text,
-                fields=message.fields,
-                sent_at=message.sent_at,
-                author_name=author.display_name,
-                author_kind=author.kind,
-                author_value=author.value or "",
-                author_trust=author.trust,
-                author_evidence=author.evidence,
-            )
-        )
-        self.conn.execute(delete(t.attachments).where(t.attachments.c.comment_id == comment))
-        insert_all(self.conn, t.attachments, self._file_rows(message.attachments, comment_id=comment))
-        row = self.conn.execute(select(columns.ticket_id, columns.author_id).where(columns.id == comment)).one()
-        ticket = row.ticket_id
-        customer = self._customer_of_story(row.author_id, message)
-        self.conn.execute(update(t.comments).where(columns.id == comment).values(author_id=customer))
-        first = select(func.min(columns.id)).where(columns.ticket_id == ticket).scalar_subquery()
-        if self.conn.scalar(select(first)) == comment:
-            self.conn.execute(
-                update(t.tickets)
-                .where(t.tickets.c.id == ticket)
-                .values(subject=message.subject, requester_id=customer, updated_at=self.now)
-            )
-        insert_new(
-            self.conn,
-            t.participants,
-            [
-                {"id": self._take(t.participants), "ticket_id": ticket, "identity": person}
-                for person in sorted(participants_of(message))
-            ],
-        )
-        for verdict in self.plan.verdicts:
-            if verdict.comment == comment and verdict.ticket is None:
-                verdict.ticket = ticket
-
-    def _customer_of_story(self, current: int, message: Message) -> int:
-        """Who called, when a later fact says it first; the nobody made before keeps its place if nothing is known."""
-        author = message.author
-        if not author.identity:
-            return current
-        columns = t.identities.c
-        known = self.conn.scalar(
-            select(columns.customer_id).where(columns.kind == author.kind, columns.value == author.value)
-        )
-        if known is not None:
-            return int(known)
-        insert_all(
-            self.conn,
-            t.identities,
-            [
-                {
-                    "id": self._take(t.identities),
-                    "customer_id": current,
-                    "kind": author.kind,
-                    "value": author.value,
-                    "trust": author.trust,
-                    "source": author.evidence,
-                    "created_at": self.now,
-                }
-            ],
-        )
-        if author.display_name:
-            self.conn.execute(update(t.customers).where(t.customers.c.id == current).values(name=author.display_name))
-        return current
+            ticket = retell(self.conn, self._take, retelling, self.now)
+            for verdict in self.plan.verdicts:
+                if verdict.comment == retelling.comment and verdict.ticket is None:
+                    verdict.ticket = ticket
 
     def _write_suspended(self) -> None:
         rows: Rows = []
         files: Rows = []
         for message in self.plan.suspended:
             number = self._take(t.suspended)
-            rows.append(
-                {
-                    "id": number,
-                    "receipt_id": message.receipt_id,
-                    "channel": message.channel,
-                    "inbox": message.inbox,
-                    "cause": message.suspend,
-                    "author": message.author.value or "",
-                    "subject": message.subject,
-                    "message": message.model_dump(
-                        mode="json", exclude={"original": {"content"}, "attachments": {"__all__": {"content"}}}
-                    ),
-                    "received_at": message.received_at,
-                    **_original_row(message.original),
-                }
-            )
+            rows.append({"id": number, **suspended_row(message)})
             files.extend(self._file_rows(message.attachments, suspended_id=number))
         insert_all(self.conn, t.suspended, rows)
         insert_all(self.conn, t.attachments, files)
@@ -509,29 +374,16 @@ class _Writing:
         )
 
     def _receipt_row(self, verdict: Verdict) -> dict[str, Any]:
-        item = verdict.item
-        comment = self.comments.get(item.receipt_id, verdict.comment)
-        ticket = self._ticket(verdict.ticket)
-        if verdict.duplicate_of is not None and comment is None:
+        comment = self.comments.get(verdict.item.receipt_id, verdict.comment)
+        if comment is None and verdict.duplicate_of is not None:
             comment = self.comments.get(verdict.duplicate_of)
         return {
-            "receipt_id": item.receipt_id,
-            "gateway": item.gateway,
-            "sequence": item.sequence,
-            "channel": item.channel,
-            "inbox": item.inbox,
-            "external_id": item.external_id,
-            "outcome": verdict.outcome,
-            "reason": verdict.reason,
-            "ticket_id": ticket,
+            **receipt_row(verdict, self.now),
+            "ticket_id": self._ticket(verdict.ticket),
             "comment_id": comment,
-            "duplicate_of": verdict.duplicate_of,
-            "received_at": item.received_at,
-            "recorded_at": self.now,
         }
 
 
-_HEADLINE = 80
 _NUMBERED = (
     t.customers,
     t.identities,
@@ -545,51 +397,3 @@ _NUMBERED = (
     t.suspended,
     t.events,
 )
-
-
-def headline(text: str) -> str:
-    """A subject for what came without one (a post, a chat): its first line, cut at a word past 80 characters."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    if len(line) <= _HEADLINE:
-        return line
-    return f"{line[:_HEADLINE].rpartition(' ')[0] or line[:_HEADLINE]} …"
-
-
-def _evidence_row(row: EvidenceRow, ticket: int) -> dict[str, Any]:
-    return {
-        "key": row.key,
-        "role": row.role,
-        "author": row.author,
-        "ticket_id": ticket,
-        "channel": row.channel,
-        "at": row.at,
-    }
-
-
-def _dump(items: Iterable[Any]) -> list[Any]:
-    return [item.model_dump(mode="json", exclude={"content"}) for item in items]
-
-
-def _dump_one(item: Any) -> Any:
-    return item.model_dump(mode="json") if item is not None else None
-
-
-def _attachment_row(file: Attachment) -> dict[str, Any]:
-    return {
-        "filename": file.filename,
-        "content_type": file.content_type,
-        "sniffed_type": file.sniffed_type,
-        "content_id": file.content_id,
-        "inline": file.inline,
-        "source_url": file.source_url,
-        "size": file.size,
-        "sha256": file.sha256,
-        "content": file.content,
-        "blob": file.blob,
-    }
-
-
-def _original_row(original: Original | None) -> dict[str, Any]:
-    if original is None:
-        return {"original_type": "", "original": None, "original_blob": None}
-    return {"original_type": original.content_type, "original": original.content, "original_blob": original.blob}

@@ -181,3 +181,6 @@ def _settle(plan: Plan, world: World) -> None:
         if ticket < 0 and ticket not in opened:
             opened.add(ticket)
             verdict.outcome = "ticketed"
+    for verdict in plan.verdicts:
+        if verdict.ticket is None and verdict.duplicate_of in verdicts:
+            verdict.ticket = verdicts[verdict.duplicate_of].ticket

@@ -18,7 +18,8 @@ from sqlalchemy.pool import StaticPool
 from gateway.store import tables as t
 from gateway.store.ledger import record_dead
 from gateway.store.overdue import overdue_stories
-from gateway.store.record import Recorded, headline, record
+from gateway.store.record import Recorded, record
+from gateway.store.rows import headline
 from gateway.worker.plan import Item
 from normalizer.message import Message, Original, ThreadKey, UpdateDraft, stamp
 from tests.worker.conversations import START, conversations, expected_partition, mail
@@ -108,7 +109,8 @@ def test_the_same_delivery_again_is_a_duplicate_of_the_first(conn: Connection) -
     rows = {row.receipt_id: row for row in conn.execute(select(t.receipts))}
     for copy in (again, later):
         assert rows[copy.receipt_id].duplicate_of == first.receipt_id
-    assert rows[later.receipt_id].ticket_id == rows[first.receipt_id].ticket_id
+        assert rows[copy.receipt_id].ticket_id == rows[first.receipt_id].ticket_id
+        assert rows[copy.receipt_id].comment_id == rows[first.receipt_id].comment_id
     assert conn.scalar(select(func.count()).select_from(t.comments)) == 1
 
 
