@@ -8,30 +8,15 @@ from __future__ import annotations
 
 import html as entities
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from normalizer import encodings, files, headers, markup
-from normalizer.message import Attachment
+from normalizer import calendar_text, encodings, headers, markup, sealed, special_parts
+from normalizer.findings import Bodies
 from normalizer.structure import Part, Tree
 
 _ENRICHED_TYPES: Final = frozenset({"text/richtext", "text/enriched"})
 _BODY_TYPES: Final = _ENRICHED_TYPES | {"text/plain", "text/html"}
-
-
-@dataclass(slots=True)
-class Bodies:
-    """What was found. `texts` and `htmls` are the pieces; `text` and `html` what they make together."""
-
-    text: str = ""
-    html: str = ""
-    rendered: bool = False  # `text` holds rendered html, and may hold its marks
-    attachments: list[Attachment] = field(default_factory=list)
-    report: list[tuple[str, str]] = field(default_factory=list)
-    reported: list[tuple[str, str]] = field(default_factory=list)
-    texts: list[tuple[str, str]] = field(default_factory=list)  # (kind, text), in order
-    htmls: list[tuple[str, str]] = field(default_factory=list)
-    chosen: set[int] = field(default_factory=set)  # alternatives whose plain text is known
 
 
 @dataclass(slots=True)
@@ -45,8 +30,15 @@ class _Place:
 
 
 def collect(tree: Tree) -> Bodies:
-    """Walk the tree once, in order."""
+    """Walk the tree once, in order, and put together what was found."""
     found = Bodies()
+    _walk(tree, found)
+    _compose(found)
+    found.below = _attached_texts(tree, found)
+    return found
+
+
+def _walk(tree: Tree, found: Bodies) -> None:
     stack = [_Place(tree.root, None, True, None)]
     while stack:
         place = stack.pop()
@@ -60,33 +52,37 @@ def collect(tree: Tree) -> Bodies:
             found.texts.append(("plain", text))
         choice = part if part.content_type == "multipart/alternative" else place.choice
         stack.extend(_Place(child, part, child is part.children[0], choice) for child in reversed(part.children))
-    _compose(found)
-    return found
 
 
 def _leaf(tree: Tree, place: _Place, found: Bodies) -> None:
     part, container = place.part, place.container
     data = tree.content(part)
     kind = part.content_type
-    if container is not None and container.content_type == "multipart/report" and not place.first:
+    in_report = container is not None and container.content_type == "multipart/report" and not place.first
+    if in_report or kind == "message/delivery-status":
         _report(part, data, found)
     if _is_body(place, found):
         _body(tree, place, data, found)
         return
+    if special_parts.is_wrapping(part, container, found):
+        return
+    if (inside := special_parts.unwrap(tree, part, data, found)) is not None:
+        _walk(inside, found)
+        return
+    if special_parts.replace_by_content(tree, part, data, found):
+        return
     related = container is not None and container.content_type == "multipart/related"
     inline = part.disposition == "inline" or (bool(part.content_id) and related)
-    number = len(found.attachments) + 1
-    found.attachments.append(files.attachment(part.filename, kind, data, part.content_id, number, inline=inline))
-    if kind in ("application/pgp-encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"):
-        if part.parameters.get("smime-type", "").lower() != "signed-data":
-            tree.problem("encrypted", "the content is encrypted; only the person who holds the key can read it")
-    elif kind in ("message/external-body", "message/partial"):
-        tree.problem("not_fetched", f"a part of type {kind} points elsewhere; nothing is fetched or joined")
+    found.attach(part.filename, kind, data, part.content_id, inline=inline)
+    if container is not None and container.content_type == "multipart/encrypted":
+        special_parts.say_encrypted(tree, found)
+    if not in_report:
+        special_parts.look_inside(tree, part, data, found)
 
 
 def _body(tree: Tree, place: _Place, data: bytes, found: Bodies) -> None:
     part, choice = place.part, place.choice
-    text = tree.text_of(part, data)
+    text = tree.text_of(part, _within_room(tree, part, data, found))
     if part.content_type == "text/html":
         found.htmls.append(("alternative" if choice else "html", text))
         if choice is None:
@@ -98,6 +94,7 @@ def _body(tree: Tree, place: _Place, data: bytes, found: Bodies) -> None:
         text = unflow(text, delete_space=part.parameters.get("delsp", "").lower() == "yes")
     elif "\nbegin " in text or text.startswith("begin "):
         text = _take_uuencoded(text, found)
+    text = special_parts.look_for_armour(tree, text, found)
     if choice is not None:
         found.chosen.add(id(choice))
     found.texts.append(("alternative" if choice else "plain", text))
@@ -105,12 +102,26 @@ def _body(tree: Tree, place: _Place, data: bytes, found: Bodies) -> None:
         found.htmls.append(("plain", text))
 
 
+def _within_room(tree: Tree, part: Part, data: bytes, found: Bodies) -> bytes:
+    """As much of a text as is shown; when that is not all of it, all of it becomes a file."""
+    html = part.content_type == "text/html"
+    room = tree.html_room if html else tree.text_room
+    shown = data if len(data) <= room else data[: max(data.rfind(b"\n", 0, room), room - 10_000, 0)]
+    if html:
+        tree.html_room -= len(shown)
+    else:
+        tree.text_room -= len(shown)
+    if len(shown) < len(data):
+        tree.problem("truncated", f"only the first {len(shown)} octets of a text are shown; all of it is attached")
+        found.attach(part.filename or f"whole-text.{'html' if html else 'txt'}", part.content_type, data)
+    return shown
+
+
 def _take_uuencoded(text: str, found: Bodies) -> str:
     """Files that old programs write into the text itself, as `begin 644 name` ... `end`."""
     rest, inside = encodings.split_uuencoded(text)
     for name, data in inside:
-        number = len(found.attachments) + 1
-        found.attachments.append(files.attachment(name, "application/octet-stream", data, "", number, inline=False))
+        found.attach(name, "application/octet-stream", data)
     return rest
 
 
@@ -130,16 +141,52 @@ def _compose(found: Bodies) -> None:
     # Plain text pieces stand as they are; html without a plain alternative is rendered where it stood.
     if any(kind in ("plain", "alternative") and text.strip() for kind, text in texts):
         pieces = [markup.to_marked_text(text) if kind == "html" else text for kind, text in texts]
-        found.rendered = any(kind == "html" for kind, _ in texts)
-        found.text = pieces[0] if len(pieces) == 1 else "\n\n".join(text.strip("\n") for text in pieces if text.strip())
+        found.letter = (
+            pieces[0] if len(pieces) == 1 else "\n\n".join(text.strip("\n") for text in pieces if text.strip())
+        )
     elif len(texts) > len(htmls):
-        found.text = texts[0][1]
+        found.letter = texts[0][1]
     if any(kind != "plain" for kind, _ in htmls):
         found.html = "\n".join(
             text if kind != "plain" else f"<pre>{entities.escape(text)}</pre>" for kind, text in htmls if text.strip()
         )
-    elif not found.text and htmls:
-        found.text = "\n".join(text for _, text in htmls)
+    elif not found.letter and htmls:
+        found.letter = "\n".join(text for _, text in htmls)
+    if not found.letter.strip():
+        found.html = found.html or found.spare_html
+        found.letter = found.spare_text or (markup.to_marked_text(found.html) if found.html else found.letter)
+    _add_events(found)
+    if found.encrypted and not found.letter.strip():
+        found.letter = sealed.ENCRYPTED_NOTE
+
+
+def _add_events(found: Bodies) -> None:
+    """Invitations stand above the letter, as mail programs show them."""
+    if found.events:
+        alone = not found.letter.strip()
+        said = "\n\n".join(calendar_text.describe(event, description=alone) for event in found.events)
+        found.letter = f"{said}\n\n{found.letter}" if not alone else said
+
+
+def _attached_texts(tree: Tree, found: Bodies) -> str:
+    """The texts of attached mails, each under the lines of its header that people read."""
+    room = special_parts.MAX_ATTACHED_TEXT
+    pieces: list[str] = []
+    for name, inner in found.attached:
+        inside = Bodies()
+        _walk(inner, inside)
+        _compose(inside)
+        text = markup.unmark(inside.letter).strip("\n")
+        below = _attached_texts(inner, inside)
+        piece = "\n\n".join(part for part in (special_parts.head_of(inner), text, below) if part)
+        if not piece:
+            continue
+        pieces.append(f"---------- {name or 'message.eml'} ----------\n{piece[:room]}")
+        room -= len(piece)
+        if room <= 0:
+            tree.problem("truncated", "not all of the attached mails is shown; they are attached whole")
+            break
+    return "\n\n".join(pieces)
 
 
 def unflow(text: str, *, delete_space: bool) -> str:

@@ -45,7 +45,7 @@ def decode_uu(data: bytes) -> bytes:
     return b"".join(out) if started else data
 
 
-_UU_BEGIN: Final = re.compile(r"begin [0-7]{3,4} (\S[^\n]{0,200})\Z")
+_UU_BEGIN: Final = re.compile(r"begin [0-7]{3,4} (\S[^\n]{0,200})?\s?\Z")
 
 
 def split_uuencoded(text: str) -> tuple[str, list[tuple[str, bytes]]]:
@@ -59,7 +59,7 @@ def split_uuencoded(text: str) -> tuple[str, list[tuple[str, bytes]]]:
         if not block:
             match = _UU_BEGIN.match(line)
             if match and len(found) < 100:
-                block, chunks, name = [line], [], match.group(1).strip()
+                block, chunks, name = [line], [], (match.group(1) or "").strip()
             else:
                 kept.append(line)
             continue

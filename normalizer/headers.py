@@ -59,7 +59,11 @@ def _read_lines(data: bytes, start: int, block_end: int, body: int) -> tuple[Fie
         elif line.strip():
             odd = True
             following = lines[number + 1] if number + 1 < len(lines) else b""
-            if not _FIELD.match(following) and not line.startswith((b"From ", b">From ")):
+            if line.startswith((b"From ", b">From ")):
+                pass  # an mbox line in the wrong place
+            elif _FIELD.match(following) and name:
+                value.append(line)  # a fold whose white space was lost
+            elif not _FIELD.match(following):
                 body = offset
                 break
         offset += len(line) + 1

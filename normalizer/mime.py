@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from normalizer import bodies, headers, markup
 from normalizer.message import Attachment, Hit
@@ -21,12 +22,14 @@ class Mail:
     """One mail, read. `fields` are (lower-case name, unfolded value with its encoded words still in place)."""
 
     fields: tuple[tuple[str, str], ...] = ()
-    text: str = ""  # plain text: the text parts, or the html rendered when there is no text
-    marked_text: str = ""  # the same, with `markup.HISTORY` where the client's html says that older messages begin
+    text: str = ""  # all there is to read: the letter, below it the texts of attached mails
+    letter: str = ""  # the text parts, or the html rendered when there is no text; invitations above it
+    marked_text: str = ""  # the letter with `markup.HISTORY` where the client's html says that older messages begin
     html: str = ""
     attachments: tuple[Attachment, ...] = ()
     problems: tuple[Hit, ...] = ()
     content_type: str = "text/plain"
+    signed: str = ""  # "S/MIME" or "PGP": it carries a signature, which nobody checked
     report_type: str = ""  # multipart/report: delivery-status, disposition-notification, feedback-report
     report: tuple[tuple[str, str], ...] = ()  # the fields of its machine-readable part
     reported: tuple[tuple[str, str], ...] = ()  # the header fields of the mail it is about
@@ -92,14 +95,16 @@ def _read(tree: Tree) -> Mail:
     fields = tuple((name, headers.unfold(value, tree.hint)) for name, value in root.fields)
     _check_duplicates(tree, fields)
     found = bodies.collect(tree)
-    marked = found.text.replace("\x02", "") if not found.rendered else found.text
-    if not marked.strip() and found.html:
-        marked = markup.to_marked_text(found.html)
+    letter = markup.unmark(found.letter)
+    if found.below and not letter.strip():
+        found.letter = found.below
     return Mail(
         fields=fields,
-        text=markup.unmark(marked),
-        marked_text=marked,
+        text=f"{letter.rstrip()}\n\n{found.below}".lstrip("\n") if found.below else letter,
+        letter=letter,
+        marked_text=found.letter,
         html=found.html,
+        signed=found.signed,
         attachments=tuple(found.attachments),
         problems=tuple(tree.problems.values()),
         content_type=root.content_type,
@@ -109,8 +114,13 @@ def _read(tree: Tree) -> Mail:
     )
 
 
+_SINGLE: Final = frozenset({"from", "subject", "message-id", "date", "to"})
+
+
 def _check_duplicates(tree: Tree, fields: tuple[tuple[str, str], ...]) -> None:
-    for name in ("from", "subject", "message-id", "date", "to"):
-        count = sum(1 for key, _ in fields if key == name)
-        if count > 1:
+    names = [name for name, _ in fields if name in _SINGLE]
+    if len(names) == len(set(names)):
+        return
+    for name in sorted(set(names)):
+        if (count := names.count(name)) > 1:
             tree.problem(f"duplicate_{name.replace('-', '_')}", f"{count} {name.title()} fields; the first is used")

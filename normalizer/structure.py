@@ -21,6 +21,8 @@ MAX_PARTS: Final = 1_000
 MAX_DEPTH: Final = 50
 MAX_WORDS: Final = 2_000  # encoded words in one header block
 MAX_PARAMETERS: Final = 200  # semicolons in one Content-* field
+MAX_TEXT_BYTES: Final = 1_000_000  # of a text that is shown; all of a longer one is attached
+MAX_HTML_BYTES: Final = 2_000_000
 MAX_BOUNDARY: Final = 250  # RFC 2046 says 70; longer ones are seen
 
 
@@ -71,11 +73,14 @@ _DELIMITER: Final = re.compile(rb"--([^\r\n]{1,260})\r?(?:\n|\Z)")
 class Tree:
     """The parts of one mail, and what was odd about them."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, outer: Tree | None = None) -> None:
         self.data = data
         self.problems: dict[str, Hit] = {}
+        self.nested: int = outer.nested + 1 if outer else 0  # mails inside mails
         self.hint: str | None = None
-        self.count = 0
+        self.count: list[int] = outer.count if outer else [0]  # parts, of all mails inside each other together
+        self.text_room = MAX_TEXT_BYTES  # octets of text parts that will still be shown
+        self.html_room = MAX_HTML_BYTES
         self.root = self.open_part(skip_preamble(data), len(data), "text/plain")
         self.hint = self.root.parameters.get("charset")
         if self.root.multipart:
@@ -84,13 +89,17 @@ class Tree:
             self.problem("mime_no_boundary", "a multipart without boundary was read as text")
             self.root.content_type = "text/plain"
 
+    def inner(self, data: bytes) -> Tree:
+        """The parts of a mail inside this one; what is odd about them is told of it alone. Raises `OverBudgetError`."""
+        return Tree(data, self)
+
     def problem(self, name: str, reason: str) -> None:
         self.problems.setdefault(name, Hit(name=name, reason=reason))
 
     def open_part(self, start: int, end: int, default_type: str) -> Part:
         """The part whose header block begins at `start`."""
-        self.count += 1
-        if self.count > MAX_PARTS:
+        self.count[0] += 1
+        if self.count[0] > MAX_PARTS:
             raise OverBudgetError("parts", f"more than {MAX_PARTS} parts")
         fields, body, odd = headers.split_block(self.data, start, end, MAX_HEADER_BYTES + 1)
         self.check_block(fields, start, body)
@@ -124,7 +133,8 @@ class Tree:
                 raise OverBudgetError("parameters", f"more than {MAX_PARAMETERS} parameters in {name.title()}")
             self.describe_field(part, name, value)
         if "/" not in part.content_type:
-            part.content_type = {"text": "text/plain"}.get(part.content_type, part.default_type)
+            unknown = "application/octet-stream" if part.filename else part.default_type
+            part.content_type = {"text": "text/plain"}.get(part.content_type, unknown)
 
     def describe_field(self, part: Part, name: str, value: bytes) -> None:
         if name == "content-type":
@@ -209,7 +219,7 @@ class Tree:
         return encodings.undo_encoding(self.data[part.start : part.end], part.encoding, self.problem)
 
     def text_of(self, part: Part, data: bytes) -> str:
-        """Its characters, line ends as `\\n`."""
+        """Its characters, line ends as `\\n`, without control characters."""
         label = part.parameters.get("charset")
         if label is None and part.content_type == "text/html":
             label = encodings.meta_charset(data)
@@ -218,4 +228,9 @@ class Tree:
             self.problem("charset_damaged", f"text declared as {(label or 'nothing')[:40]} was not readable as that")
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
-        return text.replace("\x00", "")
+        # Looking for control characters among the octets is a hundred times faster than among the characters.
+        return text if len(data.translate(None, _CONTROL_OCTETS)) == len(data) else text.translate(_CONTROLS)
+
+
+_CONTROL_OCTETS: Final = bytes((*range(9), 11, 12, *range(14, 32), 127))
+_CONTROLS: Final = dict.fromkeys(_CONTROL_OCTETS)

@@ -98,3 +98,12 @@ def looks_like_reply(subject: str) -> bool:
     """Whether the subject carries a reply prefix."""
     match = _PREFIX.match(subject[:200])
     return match is not None
+
+
+_forwards = "|".join(sorted((re.escape(word) for word in _FORWARD), key=len, reverse=True))
+_FORWARD_PREFIX: Final = re.compile(rf"\s*(?:(?:{_forwards})\s?[:：]|\[fwd:)", re.IGNORECASE)
+
+
+def looks_like_forward(subject: str) -> bool:
+    """Whether the subject carries a forward prefix."""
+    return _FORWARD_PREFIX.match(subject[:200]) is not None

@@ -154,7 +154,7 @@ def compare(report: Report, record: dict[str, Any], read: mime.Mail) -> None:
     to = [item for line in read.raw_all("to") for item in addresses.parse_addresses(line)]
     first_to = to[0] if to else addresses.Address("")
     own_id = (thread_keys.message_ids(read.raw("message-id"), loose=True) or [""])[0]
-    text, html_text = squeeze(read.text), squeeze(markup.to_text(read.html))
+    text, html_text = squeeze(read.letter), squeeze(markup.to_text(read.html))
     attached = " ".join(squeeze((item.content or b"").decode("utf-8", "replace")) for item in read.attachments)
     names = [item.filename for item in read.attachments]
     sizes = [item.size for item in read.attachments]
@@ -179,8 +179,8 @@ def compare(report: Report, record: dict[str, Any], read: mime.Mail) -> None:
         "message_id": lambda v: own_id == v,
         "in_reply_to_ids": lambda v: thread_keys.message_ids(read.raw("in-reply-to")) == v,
         "references": lambda v: thread_keys.message_ids(read.raw("references")) == v,
-        "text": lambda v: squeeze(v) in (text, squeeze(without_links(read.text))),
-        "text_ws_normalised": lambda v: squeeze(v) in (text, squeeze(without_links(read.text))),
+        "text": lambda v: squeeze(v) in (text, squeeze(without_links(read.letter))),
+        "text_ws_normalised": lambda v: squeeze(v) in (text, squeeze(without_links(read.letter))),
         "html_text_ws_normalised": lambda v: squeeze(without_links(markup.to_text(read.html))) == squeeze(v),
         "text_contains": lambda v: all(squeeze(item) in f"{text} {html_text} {attached}" for item in v),
         "html_contains": lambda v: all(squeeze(item) in squeeze(read.html) for item in v),

@@ -104,7 +104,8 @@ def test_a_mail_as_a_client_writes_it() -> None:
     inner.set_content("inside")
     message.add_attachment(inner)
     read = mime.parse(message.as_bytes())
-    assert (read.subject, read.text.strip()) == ("Grüße", "Text")
+    assert (read.subject, read.letter.strip()) == ("Grüße", "Text")
+    assert read.text == "Text\n\n---------- message.eml ----------\nSubject: Inner / mail\n\ninside"
     assert [(item.filename, item.sniffed_type, item.inline, item.content_id) for item in read.attachments] == [
         ("p.png", "image/png", True, "pic"),
         ("Größe & Preis.pdf", "application/pdf", False, ""),
