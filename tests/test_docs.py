@@ -14,6 +14,7 @@ from cyclopts import App
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from adapters.base import InboxOptions
 from gateway import schema, telemetry
 from gateway.cli import verbs
 from gateway.queues.topology import DEFAULT_CHANNELS, compose_topology
@@ -72,7 +73,7 @@ def options_table() -> str:
 
 def _option_rows() -> Iterator[tuple[str, ...]]:
     first = next(iter(CHANNELS.values())).Options
-    common = {name for name in ("join",) if name in first.model_fields}
+    common = {name for name in InboxOptions.model_fields if name != "channel"}
     for name in sorted(common):
         yield "every", f"`{name}`", *_default_and_help(first, name)
     for channel, adapter in CHANNELS.items():
