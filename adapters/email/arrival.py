@@ -42,6 +42,7 @@ class Provider(ABC):
 
     name: ClassVar[str]
     tails: ClassVar[frozenset[str]]  # paths below /hooks/<inbox>
+    own_tails: ClassVar[frozenset[str]] = frozenset({""})  # those of an inbox that names it as its `provider`
 
     def __init__(self, inbox: str, options: EmailOptions, clients: Clients) -> None:
         self.inbox = inbox

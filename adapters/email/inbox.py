@@ -52,7 +52,7 @@ class Email(Adapter[EmailOptions]):
 
     channel: ClassVar[str] = "email"
     Options: ClassVar[type[InboxOptions]] = EmailOptions
-    tails: ClassVar[frozenset[str]] = frozenset({"", "mime"}).union(*(provider.tails for provider in PROVIDERS))
+    tails: ClassVar[frozenset[str]] = frozenset().union(*(each.tails | each.own_tails for each in PROVIDERS))
     max_request: ClassVar[int] = 37_748_736  # Postmark's 25 MiB of attachments are 35 MB of JSON; SendGrid takes 30 MB
 
     def __init__(self, inbox: str, options: EmailOptions, clients: Clients | None = None) -> None:
@@ -153,7 +153,7 @@ class Email(Adapter[EmailOptions]):
     def _provider_at(self, tail: str) -> Provider:
         """Whose path this is. Raises `Refused` 404 for the inbox's own path when no provider was chosen for it."""
         for provider in self._providers.values():
-            if tail in provider.tails or (provider.name == self.options.provider and tail in ("", "mime")):
+            if tail in provider.tails or (provider.name == self.options.provider and tail in provider.own_tails):
                 return provider
         raise Refused(404, "No mail provider posts here; its name goes behind the address, as in /sendgrid.")
 

@@ -35,6 +35,7 @@ class Mailgun(Provider):
 
     name: ClassVar[str] = "mailgun"
     tails: ClassVar[frozenset[str]] = frozenset({"mailgun", "mailgun/mime"})
+    own_tails: ClassVar[frozenset[str]] = frozenset({"", "mime"})
 
     def __init__(self, inbox: str, options: EmailOptions, clients: Clients) -> None:
         super().__init__(inbox, options, clients)
