@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from gateway.store.engine import Store, is_transient
 from gateway.store.ledger import record_dead, record_tallies
 from gateway.store.overdue import overdue_stories
 from gateway.store.record import Recorded, record
+from gateway.worker.evidence import Rules
 from normalizer.message import Message, Tally, Update, parse_wire
 
 _log = logging.getLogger(__name__)
@@ -47,11 +49,20 @@ class _Read:
 class Worker:
     """Consumes, records, acknowledges. Any number of them may run at once, in any number of processes."""
 
-    def __init__(self, queue: Queue, store: Store, *, batch_size: int = 100, linger: float = 0.01) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        store: Store,
+        *,
+        batch_size: int = 100,
+        linger: float = 0.01,
+        rules: Rules | None = None,
+    ) -> None:
         self._queue = queue
         self._store = store
         self._batch_size = batch_size
         self._linger = linger
+        self._rules = rules
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish the batch in hand."""
@@ -65,7 +76,21 @@ class Worker:
         while not stop.is_set():
             batch = await self._next(stop)
             if batch and await self._handle(batch, stop):
+                await self._acknowledge(batch, stop)
+
+    async def _acknowledge(self, batch: Sequence[Delivered], stop: asyncio.Event) -> None:
+        """Ack what is recorded, when the queue's disk is full as well: a claim of ours ends only with us."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
                 await self._queue.ack(batch)
+            except QueueUnavailableError as error:
+                _log.warning("%d recorded messages cannot be acknowledged yet: %s", len(batch), error)
+                if await _pause(pause, stop):
+                    return  # they come again to the next life, and are found recorded
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                return
 
     async def _next(self, stop: asyncio.Event) -> list[Delivered]:
         """The next batch, or an empty one when it is time to stop."""
@@ -121,7 +146,9 @@ class Worker:
         if not read:
             return []
         try:
-            self._report(await self._store.write(record, [entry.item for entry in read], datetime.now(UTC)), read)
+            self._report(
+                await self._store.write(record, [entry.item for entry in read], datetime.now(UTC), self._rules), read
+            )
         except Exception as error:
             if is_transient(error):
                 raise
@@ -137,7 +164,7 @@ class Worker:
         reason = ""
         for _ in range(_TRIES_ALONE):
             try:
-                self._report(await self._store.write(record, [entry.item], datetime.now(UTC)), [entry])
+                self._report(await self._store.write(record, [entry.item], datetime.now(UTC), self._rules), [entry])
             except Exception as error:
                 if is_transient(error):
                     raise
@@ -186,15 +213,17 @@ class Worker:
 
     @staticmethod
     def _report(results: Sequence[Recorded], read: Sequence[_Read]) -> None:
+        """Count outcomes. One line a batch; a line a message, which `frontdesk receipts` knows too, at debug level."""
         now = datetime.now(UTC)
         arrived = {entry.item.receipt_id: entry.item.received_at for entry in read}
         for result in results:
             seconds = (now - arrived[result.receipt_id]).total_seconds()
             telemetry.recorded(result.channel, result.outcome, seconds)
-            _log.info(
-                "recorded",
-                extra={"receipt_id": str(result.receipt_id), "outcome": result.outcome, "ticket": result.ticket_id},
-            )
+            if _log.isEnabledFor(logging.DEBUG):
+                told = {"receipt_id": str(result.receipt_id), "outcome": result.outcome, "ticket": result.ticket_id}
+                _log.debug("recorded one", extra=told)
+        outcomes = Counter(result.outcome for result in results)
+        _log.info("recorded", extra={"messages": len(results), "again": len(read) - len(results), **outcomes})
 
 
 def _dead_row(delivery: Delivered, reason: str) -> dict[str, Any]:
