@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import aiohttp
@@ -28,6 +29,8 @@ from gateway.settings import Settings, SettingsError
 from gateway.store.blobs import Blobs
 from gateway.store.engine import Store, open_store
 from gateway.web.auth import Logins
+from gateway.worker.consume import Worker
+from gateway.worker.evidence import Rules
 
 # A new channel is one file in `adapters/` and one line here.
 CHANNELS: Final[Mapping[str, type[Adapter[Any]]]] = {
@@ -71,6 +74,12 @@ class Runtime:
         from gateway.store.migrate import migrate  # noqa: PLC0415  Alembic takes a sixth of a second
 
         await self.store.write(migrate)
+
+    def worker(self) -> Worker:
+        """A worker on this runtime's queue and store, as its settings say."""
+        settings = self.settings
+        rules = Rules(settings.near_duplicate_ratio, timedelta(minutes=settings.near_duplicate_window_minutes))
+        return Worker(self.queue, self.store, batch_size=settings.batch_size, linger=settings.batch_linger, rules=rules)
 
     async def ready(self) -> tuple[bool, dict[str, Any]]:
         """Would a message sent now be stored? The local queue or spool decides: without a broker, mail still comes in.

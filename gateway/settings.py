@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     )
     batch_size: int = Field(default=100, description="messages a worker records in one transaction, at most")
     batch_linger: float = Field(default=0.01, description="seconds a worker waits for a batch to fill")
+    near_duplicate_ratio: float = Field(
+        default=88.0, description="percent of equal letters from which one person's two messages are one matter; 0: off"
+    )
+    near_duplicate_window_minutes: float = Field(default=60.0, description="minutes within which they must have come")
     inboxes: dict[str, dict[str, Any]] = Field(
         default=DEFAULT_INBOXES,
         description="the configured accounts: name -> channel and its options; named defaults are kept and merged",

@@ -24,7 +24,6 @@ from gateway.settings import Settings, SettingsError
 from gateway.store.engine import is_transient
 from gateway.web.app import build_app, build_metrics_app
 from gateway.web.server import listen
-from gateway.worker.consume import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -75,9 +74,7 @@ async def _play(
         tasks.create_task(_measure(runtime, stop), name="measure")
         await _migrate(runtime, stop)
         if "work" in roles:
-            settings = runtime.settings
-            worker = Worker(runtime.queue, runtime.store, batch_size=settings.batch_size, linger=settings.batch_linger)
-            tasks.create_task(worker.run(stop), name="worker")
+            tasks.create_task(runtime.worker().run(stop), name="worker")
         if "poll" in roles:
             tasks.create_task(run_pollers(runtime, stop), name="pollers")
         if ready is not None:

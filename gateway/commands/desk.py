@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from gateway.runtime import Runtime
 from gateway.settings import load_settings
 from gateway.telemetry import configure_logging
-from gateway.worker.consume import Worker
 
 T = TypeVar("T")
 
@@ -54,10 +53,9 @@ async def taking_in(runtime: Runtime) -> AsyncIterator[None]:
 
 async def record_everything(runtime: Runtime) -> None:
     """Work, beside whatever other workers there are, until nothing waits in the queue any more."""
-    settings = runtime.settings
     await runtime.migrate()
     stop = asyncio.Event()
-    worker = Worker(runtime.queue, runtime.store, batch_size=settings.batch_size, linger=settings.batch_linger)
+    worker = runtime.worker()
     working = asyncio.create_task(worker.run(stop))
     while not working.done() and (await runtime.queue.depth()).waiting:
         await asyncio.wait({working}, timeout=0.05)

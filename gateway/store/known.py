@@ -10,13 +10,14 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, and_, or_, select
 
 from gateway.store import tables as t
-from gateway.worker import evidence
-from gateway.worker.evidence import Group, World
+from gateway.worker import evidence, near
+from gateway.worker.evidence import Group, Rules, World
 from gateway.worker.matching import (
     ACROSS_CHANNELS_WINDOW,
     SUBJECT_WINDOW,
     TICKET_KEY,
     evidence_of,
+    may_be_near,
     participants_of,
 )
 from gateway.worker.plan import Item, Known, Seen
@@ -27,12 +28,13 @@ _WINDOWS = {"content": ACROSS_CHANNELS_WINDOW, "subject": SUBJECT_WINDOW, "resub
 _CHUNK = 400  # values in one IN list; SQLite's compiled plans and PostgreSQL's planner both like them short
 
 
-def load_known(conn: Connection, items: Sequence[Item]) -> Known:
+def load_known(conn: Connection, items: Sequence[Item], rules: Rules | None = None) -> Known:
     """Everything `make_plan` needs to know about the batch."""
     lookup = SqlLookup(conn)
-    world = World(lookup)
+    world = World(lookup, rules)
     messages = [item for item in items if isinstance(item, Message) and not item.suspend]
     _load_evidence(conn, world, lookup, messages)
+    _load_spoken(conn, world, lookup, messages)
     cited = _load_cited_tickets(conn, world, lookup, messages)
     abouts = sorted({item.about for item in items if isinstance(item, Update) and item.kind != "ignored"})
     _load_conversations(conn, world, lookup, abouts)
@@ -87,11 +89,39 @@ def _load_evidence(conn: Connection, world: World, lookup: SqlLookup, messages: 
         alone = _KEYS.role.in_(("own", "conversation", "case"))
         rows += lookup.rows(and_(_KEYS.key.in_(part), or_(alone, _KEYS.author.in_(people))))
     times = [message.received_at for message in messages]
-    for window, near in timed.items():
+    for window, recent in timed.items():
         at = _KEYS.at.between(min(times) - window, max(times) + window)
-        for part in _chunks(sorted(near)):
+        for part in _chunks(sorted(recent)):
             rows += lookup.rows(and_(_KEYS.key.in_(part), at))
     world.load(rows, lookup.groups({row.ticket for row in rows}))
+
+
+def _load_spoken(conn: Connection, world: World, lookup: SqlLookup, messages: Sequence[Message]) -> None:
+    """What the authors of the batch said around the same time: candidates for a near-duplicate."""
+    talkers = [message for message in messages if may_be_near(message) and near.weight(message.text) >= near.MIN_WEIGHT]
+    if not talkers or not world.rules.near_ratio:
+        return
+    times = [message.received_at for message in talkers]
+    first, last = min(times) - world.rules.near_window, max(times) + world.rules.near_window
+    said, who = t.comments.c, t.identities.c
+    columns = (said.author_kind, said.author_value, said.text, said.received_at, said.channel)
+    tickets = set()
+    for part in _chunks(sorted({message.author.value or "" for message in talkers})):
+        statement = (
+            select(*columns, said.ticket_id, said.receipt_id)
+            .join_from(t.identities, t.comments, said.author_id == who.customer_id)
+            .where(who.value.in_(part), said.author_value == who.value, said.author_kind == who.kind)
+            .where(said.received_at.between(first, last), said.author_trust != "failed", said.automated == [])
+            .order_by(said.received_at.desc())
+            .limit(near.MAX_CANDIDATES * len(part))
+        )
+        for row in conn.execute(statement):
+            identity = f"{row.author_kind}:{row.author_value}"
+            world.spoken[identity].append(
+                near.Candidate(identity, row.text, row.received_at, row.channel, row.ticket_id, row.receipt_id)
+            )
+            tickets.add(row.ticket_id)
+    world.load((), lookup.groups(tickets))
 
 
 def _load_cited_tickets(

@@ -33,6 +33,7 @@ from gateway.store.rows import (
     waits_since,
 )
 from gateway.store.stories import retell
+from gateway.worker.evidence import Rules
 from gateway.worker.matching import participants_of
 from gateway.worker.plan import Comment, Item, Known, Plan, Verdict, make_plan
 from normalizer.message import Attachment, Message
@@ -48,10 +49,10 @@ class Recorded:
     ticket_id: int | None
 
 
-def record(conn: Connection, items: Sequence[Item], now: datetime) -> list[Recorded]:
+def record(conn: Connection, items: Sequence[Item], now: datetime, rules: Rules | None = None) -> list[Recorded]:
     """Record a batch. Deliveries already recorded are left as they are and do not appear in the result."""
     lock_ledger(conn)
-    known = load_known(conn, items)
+    known = load_known(conn, items, rules)
     plan = make_plan(items, known)
     return _Writing(conn, plan, known, now).run()
 

@@ -80,7 +80,8 @@ def author_row(author: Author) -> dict[str, Any]:
 
 def comment_row(message: Message, placement: Placement) -> dict[str, Any]:
     """A comment without its ids: `id`, `ticket_id`, `author_id`, `explanation` and `created_at` are the writer's."""
-    verdict = "repeat" if placement.repeat else "id_reused" if placement.id_reused else "new"
+    flags = {"repeat": placement.repeat, "near_repeat": placement.near, "id_reused": placement.id_reused, "new": True}
+    verdict = next(name for name, holds in flags.items() if holds)
     return {
         "receipt_id": message.receipt_id,
         "channel": message.channel,

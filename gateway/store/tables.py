@@ -154,7 +154,7 @@ comments = Table(
     _id(),
     _ref("ticket_id", "tickets.id"),
     Column("receipt_id", Uuid, nullable=False, unique=True),  # the delivery that made it
-    _ref("author_id", "customers.id", nullable=True, index=True),
+    _ref("author_id", "customers.id", nullable=True),
     Column("channel", String(16), nullable=False),
     Column("inbox", Text, nullable=False),
     Column("external_id", Text, nullable=False, default=""),
@@ -169,7 +169,7 @@ comments = Table(
     Column("html", Text, nullable=False, default=""),
     Column("language", String(35), nullable=False, default=""),
     Column("public", Boolean, nullable=False, default=True),
-    Column("verdict", String(24), nullable=False, default="new"),  # new, repeat, id_reused
+    Column("verdict", String(24), nullable=False, default="new"),  # new, repeat, near_repeat, id_reused
     Column("matched_by", String(24), nullable=False, default="none"),  # the rule that put it on this ticket
     Column("explanation", Document, nullable=False, default=dict),  # rule, evidence, rejected candidates
     Column("automated", Document, nullable=False, default=list),
@@ -184,6 +184,7 @@ comments = Table(
     Column("received_at", Instant, nullable=False),
     Column("created_at", Instant, nullable=False),
     Index(None, "ticket_id", "id"),
+    Index(None, "author_id", "received_at"),
 )
 
 attachments = Table(

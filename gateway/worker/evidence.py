@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, Protocol
+
+from gateway.worker import near
 
 Role = Literal["own", "ref", "conversation", "content", "subject", "resubject", "case"]
 
@@ -62,10 +64,20 @@ class Lookup(Protocol):
         """Tickets with their participants."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a desk may set about recognising the same matter."""
+
+    near_ratio: float = near.RATIO  # percent; 0 turns near-duplicates off
+    near_window: timedelta = near.WINDOW
+
+
 class World:
     """Evidence by key, groups by ticket, and a union-find over tickets that turn out to be one."""
 
-    def __init__(self, lookup: Lookup | None = None) -> None:
+    def __init__(self, lookup: Lookup | None = None, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        self.spoken: dict[str, list[near.Candidate]] = defaultdict(list)  # what an author said lately
         self._lookup = lookup
         self._rows: dict[str, dict[Row, None]] = defaultdict(dict)
         self._groups: dict[int, Group] = {}

@@ -4,7 +4,7 @@ The answer must not depend on the order of arrival, so it is not a search for "t
 of rules that only ever become more true as tickets grow:
 
 - *conversation*: two messages of the same provider conversation belong together.
-- *repeat*: the same person said the same words within a window.
+- *repeat*: the same person said the same words within a window, or nearly the same (`near`) within a shorter one.
 - *answer*: message M cites an id that is a message of ticket T, or carries T's signed reply token, and M's author takes
   part in T. (A token proves that T was meant, not who holds it now: mail is forwarded.)
 - *sibling*: M and N cite the same id, seen or not, and have the same author, or each takes part in the other's ticket.
@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from gateway.worker import near
 from gateway.worker.evidence import Group, Role, Row, World
 from normalizer.fingerprint import digest
 from normalizer.message import Message, ThreadKey
@@ -57,7 +58,8 @@ class Placement:
     ticket: int
     rule: str = "none"
     evidence: str = ""
-    repeat: bool = False
+    repeat: bool = False  # the same words again
+    near: bool = False  # nearly the same words again
     id_reused: bool = False
     follows_up: int | None = None
     rows: list[Row] = field(default_factory=list)  # the evidence this message brings
@@ -77,7 +79,27 @@ def place(world: World, message: Message) -> Placement:
     world.add(group, placement.rows)
     for rule, key, other in _implied(world, message, placement):
         _join(world, placement, rule, key, other)
+    for candidate in _said_before(world, message, placement):
+        _join(world, placement, "near", str(candidate.receipt), candidate.ticket)
     return placement
+
+
+def may_be_near(message: Message) -> bool:
+    """Is this something a person may have said before in nearly the same words? Machines always repeat themselves."""
+    return bool(message.author.identity and message.text and not message.automated and message.author.trust != "failed")
+
+
+def _said_before(world: World, message: Message, placement: Placement) -> list[near.Candidate]:
+    identity = message.author.identity
+    if identity is None or not may_be_near(message) or not world.rules.near_ratio:
+        return []
+    new = near.Candidate(
+        identity, message.text, message.received_at, message.channel, placement.ticket, message.receipt_id
+    )
+    spoken = world.spoken[identity]
+    found = near.confirm(new, spoken, ratio=world.rules.near_ratio, window=world.rules.near_window)
+    spoken.append(new)
+    return found
 
 
 def evidence_of(message: Message) -> list[Row]:
@@ -218,6 +240,7 @@ def _join(world: World, placement: Placement, rule: str, key: str, other: int) -
     if placement.rule == "none":
         placement.rule, placement.evidence = rule, key
     placement.repeat = placement.repeat or rule == "repeat"
+    placement.near = placement.near or rule == "near"
     _merge(world, mine, theirs)
 
 

@@ -9,10 +9,15 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from gateway.ids import uuid7
+from gateway.worker.near import RATIO, WINDOW, resemblance
 from normalizer.fingerprint import content_key, delivery_key
 from normalizer.message import Author, Join, Message, MessageDraft, Recipient, ThreadKey, Trust, stamp
 
 START = datetime(2026, 8, 1, 10, 0, tzinfo=UTC)
+LONG = (
+    "Good morning, my order has not arrived although the tracking page said yesterday evening that it was delivered. "
+    "Nobody here has seen the parcel, and the neighbours know nothing either."
+)
 PEOPLE = ("alice", "bob", "carol", "mallory")
 
 
@@ -89,8 +94,8 @@ def conversations(draw: st.DrawFn) -> list[Message]:
                 refs=draw(st.lists(st.sampled_from(others), max_size=3, unique=True)),
                 to=draw(st.lists(st.sampled_from(PEOPLE), max_size=1)),
                 cc=draw(st.lists(st.sampled_from(PEOPLE), max_size=2, unique=True)),
-                text=draw(st.sampled_from([None, None, None, "the same words"])),
-                minute=number * draw(st.sampled_from([0, 3, 9])),
+                text=draw(st.sampled_from([None, None, None, "the same words", LONG, LONG + " Sent from my phone"])),
+                minute=number * draw(st.sampled_from([0, 3, 9, 25])),
                 join=join,
                 trust=draw(st.sampled_from(["unverified", "verified", "unverified", "failed"])),
                 subject=draw(st.sampled_from(["", "", "order", "login"])),
@@ -151,6 +156,9 @@ def _linked(m: Message, mine: Sequence[Message], n: Message, theirs: Sequence[Me
         and m.text == n.text
         and abs(m.received_at - n.received_at) <= timedelta(minutes=10)
     ):
+        return True
+    near = resemblance(m.text, n.text) >= RATIO and abs(m.received_at - n.received_at) <= WINDOW
+    if near and m.author.value == n.author.value:
         return True
     if _same_subject(m, n):
         return True

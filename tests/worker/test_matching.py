@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.worker.evidence import World
 from gateway.worker.matching import Placement, place
 from normalizer.message import Message, ThreadKey
-from tests.worker.conversations import conversations, expected_partition, mail
+from tests.worker.conversations import LONG, conversations, expected_partition, mail
 
 
 def group(messages: Sequence[Message]) -> tuple[set[frozenset[UUID]], dict[UUID, Placement]]:
@@ -40,6 +40,19 @@ ROOT = mail("root@x", "alice")
 OUTLOOK = (ThreadKey(kind="thread_index", value="tindex:0123", strength="weak"),)
 DAY = 24 * 60
 CASES = {
+    "an edited resend is one matter": (
+        [mail("a@x", "alice", text=LONG), mail("b@x", "alice", text=f"{LONG} Thank you!", minute=50)],
+        1,
+    ),
+    "not when it comes much later": (
+        [mail("a@x", "alice", text=LONG), mail("b@x", "alice", text=f"{LONG} Thank you!", minute=70)],
+        2,
+    ),
+    "not when somebody else writes it": ([mail("a@x", "alice", text=LONG), mail("b@x", "bob", text=LONG)], 2),
+    "not when another number stands in it": (
+        [mail("a@x", "alice", text=f"{LONG} Order 1042"), mail("b@x", "alice", text=f"{LONG} Order 1043", minute=1)],
+        2,
+    ),
     "Outlook's conversation id joins one person's mails": (
         [mail("a@x", "alice", keys=OUTLOOK), mail("b@x", "alice", keys=OUTLOOK)],
         1,

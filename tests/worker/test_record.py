@@ -20,9 +20,10 @@ from gateway.store.ledger import record_dead
 from gateway.store.overdue import overdue_stories
 from gateway.store.record import Recorded, record
 from gateway.store.rows import headline
+from gateway.worker.evidence import Rules
 from gateway.worker.plan import Item
 from normalizer.message import Message, Original, ThreadKey, UpdateDraft, stamp
-from tests.worker.conversations import START, conversations, expected_partition, mail
+from tests.worker.conversations import LONG, START, conversations, expected_partition, mail
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 
@@ -125,6 +126,18 @@ def test_a_repeat_is_appended_and_marked(conn: Connection) -> None:
     results = run(conn, [mail("a@x", "alice", text="help")], [mail("b@x", "alice", text="help", minute=1)])
     assert [result.outcome for result in results.values()] == ["ticketed", "appended"]
     assert list(conn.scalars(select(t.comments.c.verdict).order_by(t.comments.c.id))) == ["new", "repeat"]
+
+
+def test_nearly_the_same_words_are_appended_and_marked(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice", text=LONG)], [mail("b@x", "alice", text=f"{LONG} Thanks", minute=5)])
+    rows = list(conn.execute(select(t.comments.c.verdict, t.comments.c.matched_by).order_by(t.comments.c.id)))
+    assert rows == [("new", "none"), ("near_repeat", "near")]
+
+
+def test_near_duplicates_can_be_switched_off(conn: Connection) -> None:
+    record(conn, [mail("a@x", "alice", text=LONG)], NOW, Rules(near_ratio=0))
+    [result] = record(conn, [mail("b@x", "alice", text=f"{LONG} Thanks", minute=5)], NOW, Rules(near_ratio=0))
+    assert result.outcome == "ticketed"
 
 
 def test_a_late_bridge_merges_tickets_and_leaves_a_redirect(conn: Connection) -> None:

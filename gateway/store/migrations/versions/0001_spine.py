@@ -206,7 +206,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_comments")),
         sa.UniqueConstraint("receipt_id", name=op.f("uq_comments_receipt_id")),
     )
-    op.create_index(op.f("ix_comments_author_id"), "comments", ["author_id"], unique=False)
+    op.create_index(op.f("ix_comments_author_id_received_at"), "comments", ["author_id", "received_at"], unique=False)
     op.create_index(op.f("ix_comments_ticket_id_id"), "comments", ["ticket_id", "id"], unique=False)
     op.create_table(
         "events",
