@@ -63,7 +63,8 @@ class Worker:
         self._queue = queue
         self._store = store
         self._batch_size = batch_size
-        self._linger = linger
+        self._shortest = self._linger = linger
+        self._gathering = asyncio.Lock()
         self._rules = rules
 
     async def run(self, stop: asyncio.Event) -> None:
