@@ -1,22 +1,31 @@
-"""Addresses: what a header or a provider claims -> canonical e-mail, E.164 phone, signed reply tokens.
+"""Addresses of mail: what a header claims -> canonical e-mail.
 
-The e-mail parser is one pass over the header (RFC 5322 section 3.4 and what is sent instead). It resists display names
+The parser is one pass over the header (RFC 5322 section 3.4 and what is sent instead). It resists display names
 that look like addresses: what stands in the last `<...>` of an item is the address and everything before it is a name.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-import phonenumbers
-
 from normalizer import headers
+from normalizer.phone_numbers import canonical_phone
+from normalizer.reply_tokens import make_reply_token, read_reply_token
+
+__all__ = [
+    "Address",
+    "canonical_domain",
+    "canonical_email",
+    "canonical_phone",
+    "email_shaped",
+    "first_email_in",
+    "make_reply_token",
+    "parse_addresses",
+    "read_reply_token",
+]
 
 MAX_ADDRESSES: Final = 100
 _MAX_INPUT: Final = 65_536
@@ -239,84 +248,3 @@ def _display(name: str) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1].strip()
     return text[:300]
-
-
-# --- phone -------------------------------------------------------------------------------------------------------
-
-# What carriers and Twilio put in From when the caller withholds the number: the letters of ANONYMOUS, RESTRICTED,
-# UNKNOWN and UNAVAILABLE on a keypad, and the words themselves.
-_WITHHELD_DIGITS: Final = frozenset(
-    {"266696687", "7378742833", "8656696", "86282452253", "464", "2562533", "7748283", "000000000", "0000000000"}
-)
-_WITHHELD_WORDS: Final = frozenset(
-    {
-        "anonymous",
-        "restricted",
-        "unknown",
-        "unavailable",
-        "private",
-        "blocked",
-        "withheld",
-        "id unavailable",
-        "asserted",
-    }
-)
-
-
-def canonical_phone(number: str, region: str | None = None) -> str | None:
-    """E.164 (`+31201234567`), or None when the number is withheld or cannot be a number.
-
-    `region` (ISO 3166) reads national forms; without it only `+` and `00` forms are numbers.
-    """
-    text = number.strip()
-    text = text.partition(":")[2] if text.lower().startswith(("tel:", "sip:", "whatsapp:", "client:")) else text
-    text = text.partition("@")[0].strip()
-    digits = "".join(char for char in text if char.isdigit())
-    if not digits or len(text) > 40 or text.lower() in _WITHHELD_WORDS:
-        return None
-    if digits in _WITHHELD_DIGITS or digits[1:] in _WITHHELD_DIGITS:
-        return None
-    if text.startswith("00") and not region:
-        text = "+" + text[2:]
-    try:
-        parsed = phonenumbers.parse(text, region.upper() if region else None)
-    except phonenumbers.NumberParseException:
-        return None
-    if not phonenumbers.is_possible_number(parsed):
-        return None
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-
-
-# --- reply tokens ------------------------------------------------------------------------------------------------
-
-_MAC_CHARS: Final = 16  # 80 bits of base32
-_TOKEN: Final = re.compile(r"(?<![a-z0-9])([a-z0-9]{1,20})\.([a-z0-9]{1,8})\.([a-z2-7]{16})(?![a-z0-9])", re.IGNORECASE)
-
-
-def make_reply_token(ticket_id: str, key: bytes, key_id: str = "1") -> str:
-    """`<ticket>.<key id>.<mac>` in [a-z0-9.], at most 50 characters, so that it fits a plus tag and survives relays.
-
-    Raises ValueError for a ticket or key id outside [a-z0-9].
-    """
-    ticket_id, key_id = ticket_id.lower(), key_id.lower()
-    if not re.fullmatch(r"[a-z0-9]{1,20}", ticket_id) or not re.fullmatch(r"[a-z0-9]{1,8}", key_id):
-        raise ValueError("a reply token carries ticket and key ids of lower-case letters and digits only")
-    return f"{ticket_id}.{key_id}.{_mac(ticket_id, key, key_id)}"
-
-
-def read_reply_token(text: str, keys: Mapping[str, bytes]) -> str | None:
-    """The ticket id of the first token in `text` (a local part, address, message id) that one of our keys signed."""
-    for number, match in enumerate(_TOKEN.finditer(text[:4_096])):
-        if number >= 8:
-            break
-        ticket_id, key_id, mac = (group.lower() for group in match.groups())
-        key = keys.get(key_id)
-        expected = _mac(ticket_id, key if key is not None else b"no such key", key_id)
-        if hmac.compare_digest(expected, mac) and key is not None:
-            return ticket_id
-    return None
-
-
-def _mac(ticket_id: str, key: bytes, key_id: str) -> str:
-    state = hmac.new(key, f"frontdesk reply {key_id} {ticket_id}".encode(), hashlib.sha256)
-    return base64.b32encode(state.digest()[:10]).decode("ascii").lower()

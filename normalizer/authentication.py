@@ -1,7 +1,8 @@
 """Authentication-Results (RFC 8601) of servers we trust -> how far the author's address is proven, and by what.
 
 Read tolerantly: clause by clause on `;`, comments dropped, no grammar that a strange clause could break. Microsoft 365
-writes no authserv-id at all; the configured id `microsoft365` stands for that form.
+writes no authserv-id at all; the configured id `microsoft365` stands for that form. Nothing is looked up: checking
+DKIM, SPF and DMARC ourselves is the shell's business, and its result arrives here as one more trusted field.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from normalizer.message import Trust
 NO_ID: Final = "microsoft365"
 _CLAUSE: Final = re.compile(r"\s*([a-z0-9._-]{1,40})\s{0,9}=\s{0,9}([a-z]{1,20})", re.IGNORECASE)
 _PROPERTY: Final = re.compile(r"([a-z]{1,20}\.[a-z0-9_-]{1,40})\s{0,9}=\s{0,9}\"?([^\s;\"]{1,320})", re.IGNORECASE)
+
+
+_INSTANCE: Final = re.compile(r"\s*i\s{0,9}=\s{0,9}(\d{1,3})(?!\d)")
+_BY: Final = re.compile(r"(?:^|\s)by\s{1,9}([^\s;()]{1,255})")
 
 
 class Verdict(NamedTuple):
@@ -36,17 +41,53 @@ def judge(fields: Iterable[tuple[str, str]], author: str, authserv_ids: Collecti
     """Trust in the From address `author`, from the topmost Authentication-Results of a configured server.
 
     Only the topmost one counts: a sender can write that server's name into his own mail, but not above its own line.
+    Nor does any below that server's own Received line and what it wrote directly beneath it: the sender wrote that.
+    Where it says `arc=pass`, what a configured server said before the mail was forwarded counts too (RFC 8617).
     """
     if not authserv_ids:
         return Verdict("unverified", "no mail server is configured whose check of senders we trust")
     wanted = {item.lower() for item in authserv_ids}
-    for name, value in fields:
+    domain = author.rpartition("@")[2]
+    known = list(fields)
+    past_edge = False
+    for name, value in known:
+        if name == "received":
+            if past_edge:
+                break
+            by = _BY.search(value[:2_048])
+            past_edge = by is not None and by.group(1).lower().rstrip(".") in wanted
         if name != "authentication-results":
             continue
         server, results = _read(value[:8_192])
         if (server or NO_ID) in wanted:
-            return _verdict(results, author.rpartition("@")[2], server or "Microsoft 365")
+            verdict = _verdict(results, domain, server or "Microsoft 365")
+            if verdict.trust != "verified" and any(item[:2] == ("arc", "pass") for item in results):
+                return _forwarded(known, domain, wanted) or verdict
+            return verdict
     return Verdict("unverified", "none of the configured mail servers checked the sender")
+
+
+def _forwarded(fields: list[tuple[str, str]], domain: str, wanted: set[str]) -> Verdict | None:
+    """What the newest trusted link of the ARC chain saw. Our own edge has already said that the chain is whole."""
+    seals = {_instance(value): value.lower() for name, value in fields if name == "arc-seal"}
+    if any("cv=fail" in "".join(value.split()) for value in seals.values()):
+        return None
+    links = sorted(
+        ((_instance(value), value) for name, value in fields if name == "arc-authentication-results"), reverse=True
+    )
+    for number, value in links[:50]:
+        server, results = _read(value[:8_192].partition(";")[2])
+        seal = "".join(seals.get(number, "").split())
+        # The first link seals nothing before it (`cv=none`); every later one must have found the chain whole.
+        if server in wanted and ("cv=pass" in seal or (number == 1 and "cv=none" in seal)):
+            verdict = _verdict(results, domain, f"{server} (ARC, before forwarding)")
+            return verdict if verdict.trust == "verified" else None
+    return None
+
+
+def _instance(value: str) -> int:
+    match = _INSTANCE.match(value)
+    return int(match.group(1)) if match else 0
 
 
 def _read(value: str) -> tuple[str, list[_Result]]:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from normalizer import addresses, bounces
+from normalizer.bounces import Report
 from normalizer.message import Hit
 from normalizer.mime import Mail
 
@@ -24,14 +26,6 @@ _NOBODY: Final = re.compile(
     r"(?:mailer-daemon|postmaster|mail-?daemon|no-?_?reply|do-?_?not-?_?reply|noreply[\w.+-]{0,40}|"
     r"bounces?(?:[+.-][^@]*)?|"
     r"auto-?reply|autoresponder|notifications?|listserv|majordomo)@"
-)
-_BOUNCER: Final = re.compile(r"(?:mailer-daemon|postmaster|mail-?daemon)@")
-_BOUNCE_SUBJECT: Final = re.compile(
-    r"(?:undeliver(?:able|ed)|delivery (?:status notification|failure|has failed)|returned mail|"
-    r"mail delivery (?:failed|system)|"
-    r"failure notice|unzustellbar|non remis|échec de la remise|no se puede entregar|mancato recapito|onbestelbaar|"
-    r"mail delivery subsystem|message not delivered|nicht zugestellt)",
-    re.IGNORECASE,
 )
 _VACATION_SUBJECT: Final = re.compile(
     r"(?:auto(?:matic|mated|-)?[ -]?(?:reply|response|antwort)|out of (?:the )?office|automatische antwort|abwesenheit|"
@@ -51,10 +45,13 @@ def recognise(mail: Mail, author: str, *, mail_from: str | None = None, own: Ite
     addresses of ours: mail from them is our own voice coming back."""
     hits: dict[str, str] = {}
     _by_header(mail, hits)
-    _by_report(mail, hits)
-    _by_sender(mail, author, mail_from, hits)
-    if author and author in {address.lower() for address in own}:
+    _by_report(report_of(mail, author, mail_from=mail_from), hits)
+    _by_sender(mail, author, _is_null_sender(mail, mail_from), hits)
+    ours = {address.lower() for address in own}
+    if author and author in ours:
         hits.setdefault("loop", f"the author {author} is an address of this desk")
+    elif ours and any(item.value in ours for item in addresses.parse_addresses(mail.raw("reply-to"), 5)):
+        hits.setdefault("loop", "answers to it would come back to this desk (Reply-To)")
     subject = mail.subject[:300]
     if (
         _VACATION_SUBJECT.match(subject)
@@ -92,50 +89,46 @@ def _by_header(mail: Mail, hits: dict[str, str]) -> None:
             hits.setdefault("loop", "it carries our own loop mark")
 
 
-def _by_report(mail: Mail, hits: dict[str, str]) -> None:
-    report = dict(reversed(mail.report))
-    if mail.content_type != "multipart/report":
-        if mail.raw("x-failed-recipients"):
-            hits.setdefault("bounce", f"undeliverable to {mail.raw('x-failed-recipients')[:200]}")
-        return
-    kind = mail.report_type
-    if kind == "disposition-notification" or "disposition" in report:
-        hits.setdefault("read_receipt", f"disposition: {report.get('disposition', '')[:100]}")
-    elif kind == "feedback-report" or "feedback-type" in report:
-        hits.setdefault("feedback_report", f"feedback: {report.get('feedback-type', '')[:60]}")
-    else:
-        action = report.get("action", "").strip().lower()
-        recipient = report.get("final-recipient", report.get("original-recipient", "")).rpartition(";")[2].strip()
-        status = report.get("status", "").strip()
-        name = {"delayed": "delayed", "delivered": "delivered", "relayed": "delivered", "expanded": "delivered"}.get(
-            action, "bounce"
-        )
-        hits.setdefault(name, " ".join(word for word in (action or "failed", recipient[:200], status[:20]) if word))
+def _by_report(report: Report | None, hits: dict[str, str]) -> None:
+    if report is not None:
+        words = {
+            "read_receipt": ("disposition:", report.reason),
+            "feedback_report": ("feedback:", report.reason),
+        }.get(report.kind, (report.recipient, report.status, report.reason))
+        hits.setdefault(report.kind, " ".join(word for word in words if word)[:300])
 
 
-def _by_sender(mail: Mail, author: str, mail_from: str | None, hits: dict[str, str]) -> None:
-    null_sender = mail_from == "" or mail.raw("return-path").strip() == "<>"
+def _by_sender(mail: Mail, author: str, null_sender: bool, hits: dict[str, str]) -> None:
     if null_sender:
         hits.setdefault("null_sender", "the envelope sender is empty")
-    if _BOUNCER.match(author) and (null_sender or _BOUNCE_SUBJECT.search(mail.subject[:300])):
+    told = "bounce" in hits or "delayed" in hits
+    if not told and bounces.BOUNCER.match(author) and bounces.BOUNCE_SUBJECT.search(mail.subject[:300]):
         hits.setdefault("bounce", f"a mail system ({author}) reports a failure")
-    elif null_sender and _BOUNCE_SUBJECT.search(mail.subject[:300]):
-        hits.setdefault("bounce", "an empty sender and the subject of a failure report")
+    elif not told and bounces.BOUNCER.match(author) and null_sender:
+        hits.setdefault("bounce", f"a mail system ({author}) writes from an empty sender")
     if _NOBODY.match(author):
         hits.setdefault("nobody", f"{author} takes no answers")
 
 
+def _is_null_sender(mail: Mail, mail_from: str | None) -> bool:
+    return mail_from == "" or mail.raw("return-path").strip() == "<>"
+
+
 def failed_message_id(mail: Mail) -> str:
-    """For reports: the Message-ID field of the mail it is about, raw; empty when the report does not say."""
-    for name, value in (*mail.reported, *mail.report):
-        if name in ("message-id", "original-message-id") and value:
-            return value
-    return ""
+    """For reports: the Message-ID of the mail it is about, with its brackets; empty when it does not say."""
+    report = report_of(mail)
+    return report.message_id if report else ""
 
 
 def failed_recipient(mail: Mail) -> str:
     """For delivery reports: who could not be reached; empty when the report does not say."""
-    for name, value in mail.report:
-        if name in ("final-recipient", "original-recipient") and value:
-            return value.rpartition(";")[2].strip().lower()
-    return mail.raw("x-failed-recipients").strip().lower()
+    report = report_of(mail)
+    return report.recipient if report else ""
+
+
+def report_of(mail: Mail, author: str | None = None, *, mail_from: str | None = None) -> Report | None:
+    """The report that a mail is: bounce, delay, receipt, complaint; None for anything else. See `bounces.read`."""
+    if author is None:
+        claimed = addresses.parse_addresses(mail.raw("from"), 1)
+        author = claimed[0].value if claimed else ""
+    return bounces.read(mail, author, null_sender=_is_null_sender(mail, mail_from))

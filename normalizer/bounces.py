@@ -19,6 +19,9 @@ _MAX_LINES: Final = 400
 _ACTIONS: Final[dict[str, Kind]] = {
     "failed": "bounce", "delayed": "delayed", "delivered": "delivered", "relayed": "delivered", "expanded": "delivered",
 }  # fmt: skip
+_TYPES: Final[dict[str, Kind]] = {
+    "disposition-notification": "read_receipt", "feedback-report": "feedback_report",
+}  # fmt: skip
 BOUNCER: Final = re.compile(r"(?:mailer-daemon|postmaster|mail-?daemon|microsoftexchange[0-9a-f]{8,40})@")
 BOUNCE_SUBJECT: Final = re.compile(
     r"(?:undeliver(?:able|ed)|delivery (?:status notification|failure|has failed)|returned mail|"
@@ -33,7 +36,8 @@ BOUNCE_SUBJECT: Final = re.compile(
 _FAILURE_TEXT: Final = re.compile(
     r"this is the qmail-send program|i(?:'m| am) afraid i wasn't able to deliver|this message was created "
     r"automatically by mail delivery software|could not be delivered|did not reach the following recipient|"
-    r"delivery has failed to these recipients|delivery to the following recipients? (?:has )?failed|(?:had|have) permanent fatal errors|"
+    r"delivery has failed to these recipients|"
+    r"delivery to the following recipients? (?:has )?failed|(?:had|have) permanent fatal errors|"
     r"this is the mail system at host|your message wasn't delivered|message (?:was not|wasn't|couldn't be) delivered|"
     r"i have been unable to deliver|unable to deliver (?:your )?message|undeliverable message",
     re.IGNORECASE,
@@ -76,8 +80,8 @@ def read(mail: Mail, author: str = "", *, null_sender: bool = False) -> Report |
     if mail.report and (mail.content_type == "multipart/report" or null_sender or BOUNCER.match(author)):
         return _by_fields(mail)
     if mail.content_type == "multipart/report":
-        found = _by_words(mail, required=False)
-        return found or Report("read_receipt" if mail.report_type == "disposition-notification" else "bounce")
+        named = _TYPES.get(mail.report_type)
+        return Report(named, message_id=_message_id(mail)) if named else _by_words(mail, required=False)
     failed = mail.raw("x-failed-recipients")
     subject = mail.subject[:300]
     if failed or (BOUNCER.match(author) is not None) or (null_sender and BOUNCE_SUBJECT.search(subject)):

@@ -58,18 +58,25 @@ def _read_lines(data: bytes, start: int, block_end: int, body: int) -> tuple[Fie
             name, value = match.group(1).decode("ascii").lower(), [line[match.end() :]]
         elif line.strip():
             odd = True
-            following = lines[number + 1] if number + 1 < len(lines) else b""
             if line.startswith((b"From ", b">From ")):
                 pass  # an mbox line in the wrong place
-            elif _FIELD.match(following) and name:
-                value.append(line)  # a fold whose white space was lost
-            elif not _FIELD.match(following):
+            elif not _field_follows(lines, number):
                 body = offset
                 break
+            elif name:
+                value.append(line)  # a fold whose white space was lost
         offset += len(line) + 1
     if name:
         fields.append((name, b"\n".join(value)))
     return fields, body, odd
+
+
+def _field_follows(lines: list[bytes], number: int) -> bool:
+    """Whether the next line that is no continuation is a field: then the line in between is damage, not a body."""
+    for line in lines[number + 1 : number + 5]:
+        if line[:1] not in (b" ", b"\t"):
+            return _FIELD.match(line) is not None
+    return False
 
 
 def unfold(value: bytes, hint: str | None = None) -> str:
@@ -86,7 +93,11 @@ def clean_line(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-_CONTROLS: Final = {**dict.fromkeys((*range(32), 127)), 9: " ", 10: " ", 13: " "}
+# C0, C1 (a terminal obeys 0x9b), line separators, and the marks that reverse what is read next to them.
+_CONTROLS: Final = {
+    **dict.fromkeys((*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))),
+    **dict.fromkeys((9, 10, 13, 0x85, 0x2028, 0x2029), " "),
+}
 
 
 def decode_words(text: str) -> str:
@@ -188,7 +199,7 @@ def parameters(value: str, limit: int = 100) -> tuple[str, dict[str, str], bool]
         position = match.end()
         count += 1
         name, quoted, bare = match.groups()
-        text = _QUOTED_PAIR.sub(r"\1", quoted) if quoted is not None else _drop_comment(bare).strip()
+        text = _unquote(quoted) if quoted is not None else _drop_comment(bare).strip()
         name = name.lower()
         if "*" in name:
             base, section, encoded = _section(name)
@@ -200,6 +211,14 @@ def parameters(value: str, limit: int = 100) -> tuple[str, dict[str, str], bool]
     for base, sections in extended.items():
         plain[base] = _join_sections(sections)
     return main, plain, repeated
+
+
+_WINDOWS_PATH: Final = re.compile(r"[A-Za-z]:\\|\\\\")
+
+
+def _unquote(text: str) -> str:
+    """Quoted pairs undone, except in a Windows path that nobody quoted."""
+    return text if "\\" not in text or _WINDOWS_PATH.match(text) else _QUOTED_PAIR.sub(r"\1", text)
 
 
 def _media_type(text: str) -> str:

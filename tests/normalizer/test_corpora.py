@@ -24,59 +24,54 @@ CORPORA = Path(__file__).parents[2] / "../shared/corpora"
 pytestmark = pytest.mark.skipif(not CORPORA.is_dir(), reason="the mail corpora are not beside the project")
 
 UTF7 = "UTF-7 is never decoded: its plain bytes can hide markup"
-GOLDEN_DAMAGE = "the source's own expectation holds replacement characters; we read the 8-bit header"
 UU = "a uuencoded block in the text is a file to us, text to them"
 ENCODED = "they give the size of the still encoded file"
-POLICY = "policy: how pieces are joined, named or counted"
-HOPELESS = "structure damaged on purpose; there is no right answer, and nothing is lost (the original is kept)"
-NO_ADDRESS = "From without an address: nobody is the author"
+SIGNATURE = "the detached signature is a file too"
 
 DISAGREED: dict[str, tuple[str, str]] = {
     # id: (fields, reason)
-    "enmime/mail/html-mime-inline": ("text_contains", POLICY),
-    "enmime/mail/inlinemultipart": ("attachments_count_disposition_attachment", POLICY),
-    "enmime/mail/mime-alternative": ("text", POLICY),
-    "enmime/mail/mime-mixed": ("text", POLICY),
-    "enmime/mail/mime-signed": ("text", POLICY),
-    "enmime/mail/non-mime-html": ("text_contains", "they render bold as asterisks"),
+    "enmime/mail/mime-alternative": ("text", "two plain texts as alternatives that differ: both are shown"),
     "mikel-mail/attachment_emails/attachment_message_rfc822.eml": (
         "attachments_count attachment_sizes_contain",
-        POLICY,
+        "files inside an attached mail stay inside it; its size is that of its bytes",
     ),
-    "mikel-mail/attachment_emails/attachment_message_rfc822_inline_image.eml": ("attachment_sizes_contain", POLICY),
-    "mikel-mail/rfc2822/example13.eml": ("to", "RFC 2822's underscores for spaces, taken literally"),
-    "mime4j/testmsgs/malformedHeaderStartsBody-nocrlfcrlf": ("text_contains", HOPELESS),
+    "mikel-mail/attachment_emails/attachment_message_rfc822_inline_image.eml": (
+        "attachment_sizes_contain",
+        "the size of an attached mail is that of its bytes",
+    ),
+    "mime4j/testmsgs/malformedHeaderStartsBody-nocrlfcrlf": ("text_contains", "the odd line is kept in the subject"),
     "mime4j/mimetools-testmsgs/sig-uu": ("text_contains", UU),
     "mime4j/mimetools-testmsgs/uu-junk": ("text_contains", UU),
     "mime4j/mimetools-testmsgs/uu-zeegee": ("text_contains", UU),
-    "nodemailer/inline/009 Content-Type unknown; name": ("attachment_filenames_contain", HOPELESS),
-    "nodemailer/inline/021 Invalid Quoted-Printable": ("text", HOPELESS),
+    "nodemailer/inline/021 Invalid Quoted-Printable": ("text", "`==C3==95`: we keep the signs, they half of a letter"),
     "nodemailer/inline/024 Detect Content-Type by filename": ("text", "the expectation belongs to another mail"),
     "stalwart/legacy/001": ("subject text text_contains", UTF7),
     "stalwart/legacy/005": ("subject text text_contains", UTF7),
-    "stalwart/legacy/034": ("text text_contains", UTF7),
-    **dict.fromkeys(
-        ("stalwart/legacy/010", "stalwart/legacy/020", "stalwart/legacy/022", "stalwart/legacy/027"),
-        ("subject", GOLDEN_DAMAGE),
-    ),
-    "stalwart/legacy/052": ("subject text text_contains", GOLDEN_DAMAGE),
-    "stalwart/legacy/016": ("attachments", "they undo BinHex, which we hand over as it came"),
+    "stalwart/legacy/034": ("text text_contains", "UTF-7 that they decode to Chinese from a German text"),
+    "stalwart/legacy/016": ("attachments", "we undo BinHex: 1325 octets of PNG, the same file as in legacy/035"),
     "stalwart/legacy/017": ("attachments", ENCODED),
     "stalwart/legacy/048": ("attachments", ENCODED),
-    "stalwart/legacy/035": ("attachment_names", POLICY),
-    "stalwart/legacy/039": ("attachment_names", POLICY),
+    "stalwart/legacy/035": ("attachment_names", "`C:\\TEMP\\x.png`: we show x.png, they C:TEMPx.png"),
+    "stalwart/legacy/039": ("attachment_names", "`C:\\TEMP\\x.png`: we show x.png, they C:TEMPx.png"),
     "stalwart/legacy/049": ("text text_contains attachments attachments_count", UU),
-    **{
-        f"stalwart/malformed/{number:03}": ("text text_contains attachments attachments_count", HOPELESS)
-        for number in (1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 16, 19, 20, 21)
-    },
+    **dict.fromkeys(
+        (f"stalwart/malformed/{number:03}" for number in (1, 2, 3, 4, 6, 7, 8, 9, 11, 16)),
+        (
+            "text text_contains attachments attachments_count",
+            "multiparts that never close: text is shown, not attached",
+        ),
+    ),
+    "stalwart/malformed/012": ("attachments attachments_count", "three attached mails are three files"),
+    "stalwart/malformed/019": ("text", "a boundary with a NUL: we show the text, they an empty one"),
+    **dict.fromkeys(
+        ("stalwart/malformed/020", "stalwart/malformed/021"),
+        ("text text_contains", "two Content-Types: the first, a multipart, is read (and flagged), not shown as source"),
+    ),
     "stalwart/rfc/000": ("text attachments attachments_count", "enriched text is shown, not attached"),
-    "stalwart/rfc/001": ("from_name attachment_names", NO_ADDRESS),
-    "stalwart/rfc/004": ("from_name", NO_ADDRESS),
-    "stalwart/thirdparty/007": ("from_addr from_name", NO_ADDRESS),
-    "stalwart/thirdparty/000": ("text text_contains", "NUL is taken out of text"),
-    "stalwart/thirdparty/002": ("text attachments attachments_count", HOPELESS),
-    "stalwart/thirdparty/005": ("text", HOPELESS),
+    "stalwart/rfc/001": ("attachment_names", "a path is cut to its last part"),
+    "stalwart/thirdparty/007": ("from_addr from_name", "a word without a domain is no address"),
+    "stalwart/thirdparty/002": ("text attachments attachments_count", "a text part of octets 00 to 07"),
+    "stalwart/thirdparty/005": ("text", "`invalid--1--`: a boundary inside a line is text"),
     "stalwart/thirdparty/015": ("attachments attachments_count", "three forwarded mails are three files"),
     **dict.fromkeys(
         ("zbateson/m0006", "zbateson/m0007", "zbateson/m1011"),
@@ -86,17 +81,17 @@ DISAGREED: dict[str, tuple[str, str]] = {
     "stalwart/address/030": ("address", "two addresses without a comma"),
     "stalwart/content_type/031": ("content_type", "every section with a charset of its own"),
     "stalwart/content_type/034": ("content_type", "no space between encoded words, as RFC 2047 says"),
-    "stalwart/content_type/061": ("content_type", HOPELESS),
+    "stalwart/content_type/061": ("content_type", "quotes in quotes: no two parsers agree"),
     "stalwart/date/010": ("date", "a month by number"),
     "stalwart/date/012": ("date", "a row of numbers is no date"),
     "stalwart/date/028": ("date", "a Received line is no Date line"),
     "stalwart/id/010": ("id", "one letter is no id"),
     "stalwart/unstructured/003": ("unstructured", "the sample is two fields"),
     "stalwart/unstructured/011": ("unstructured", "the sample is two fields"),
-    "zbateson/m0020": ("html_text_ws_normalised", POLICY),
-    "zbateson/m1009": ("attachments_count", POLICY),
-    "zbateson/m4002": ("attachments_count", "the detached signature is a file too"),
-    "zbateson/m4004": ("attachments_count", "the detached signature is a file too"),
+    "zbateson/m0020": ("html_text_ws_normalised", "a second html part is shown, they leave it out"),
+    "zbateson/m1009": ("attachments_count", "an inline text file with a name counts as a file"),
+    "zbateson/m4002": ("attachments_count", SIGNATURE),
+    "zbateson/m4004": ("attachments_count", SIGNATURE),
 }
 
 
@@ -106,7 +101,16 @@ def records(name: str) -> Iterator[dict[str, Any]]:
 
 
 def squeeze(text: str | None) -> str:
-    return " ".join((text or "").split())
+    """White space collapsed; NUL, which no database takes, is no difference."""
+    return " ".join((text or "").replace("\x00", "").split())
+
+
+def agrees(wanted: str, found: str, *, within: bool = False) -> bool:
+    """Equal or contained; a replacement character in the golden file stands for whatever was lost there."""
+    if "\ufffd" not in wanted:
+        return wanted in found if within else wanted == found
+    pattern = ".{1,3}".join(re.escape(piece) for piece in re.split("\ufffd+", wanted))
+    return (re.search if within else re.fullmatch)(pattern, found) is not None
 
 
 def without_links(text: str) -> str:
@@ -150,7 +154,10 @@ class Report:
 
 def compare(report: Report, record: dict[str, Any], read: mime.Mail) -> None:
     """Each expectation of one mail that says something about what we give."""
-    sender = (addresses.parse_addresses(read.raw("from")) or [addresses.Address("")])[0]
+    # A From without an address still names somebody, as the adapter does.
+    nobody = addresses.Address("", squeeze(headers.decode_words(read.raw("from")).rstrip(":; ")))
+    sender = (addresses.parse_addresses(read.raw("from")) or [nobody])[0]
+    enmime = record["source"].startswith("jhillyerd")  # joins pieces with a rule, renders bold with asterisks
     to = [item for line in read.raw_all("to") for item in addresses.parse_addresses(line)]
     first_to = to[0] if to else addresses.Address("")
     own_id = (thread_keys.message_ids(read.raw("message-id"), loose=True) or [""])[0]
@@ -170,22 +177,35 @@ def compare(report: Report, record: dict[str, Any], read: mime.Mail) -> None:
         )
 
     checks: dict[str, Any] = {
-        "subject": lambda v: squeeze(read.subject) == squeeze(v),
+        "subject": lambda v: agrees(squeeze(v), squeeze(read.subject)),
         "from_addr": lambda v: sender.value == v.lower(),
         "from_name": lambda v: sender.display_name == squeeze(v),
-        "to": lambda v: [item.value for item in to] == [item.lower() for item in v if item],
+        "to": lambda v: (
+            [item.value for item in to]
+            == [item.rpartition("<")[2].rstrip(">").lower() for item in ([v] if isinstance(v, str) else v) if item]
+        ),
         "to_first": lambda v: first_to.value == v.lower(),
         "to_name_first": lambda v: first_to.display_name == squeeze(v),
         "message_id": lambda v: own_id == v,
         "in_reply_to_ids": lambda v: thread_keys.message_ids(read.raw("in-reply-to")) == v,
         "references": lambda v: thread_keys.message_ids(read.raw("references")) == v,
-        "text": lambda v: squeeze(v) in (text, squeeze(without_links(read.letter))),
+        "text": lambda v: any(
+            agrees(squeeze(v.replace("\n--\n", "\n") if enmime else v), found)
+            for found in (text, squeeze(without_links(read.letter)))
+        ),
         "text_ws_normalised": lambda v: squeeze(v) in (text, squeeze(without_links(read.letter))),
         "html_text_ws_normalised": lambda v: squeeze(without_links(markup.to_text(read.html))) == squeeze(v),
-        "text_contains": lambda v: all(squeeze(item) in f"{text} {html_text} {attached}" for item in v),
+        "text_contains": lambda v: all(
+            agrees(
+                squeeze(item.replace("*", "") if enmime else item),
+                f"{text} {html_text} {attached} {squeeze(read.html)}",
+                within=True,
+            )
+            for item in v
+        ),
         "html_contains": lambda v: all(squeeze(item) in squeeze(read.html) for item in v),
         "attachments_count": lambda v: len(names) == v,
-        "attachments_count_disposition_attachment": lambda v: len(names) == v,
+        "attachments_count_disposition_attachment": lambda v: sum(not item.inline for item in read.attachments) == v,
         "attachment_filenames_contain": lambda v: all(item in names for item in v),
         "attachment_sizes_contain": lambda v: all(item in sizes for item in v),
         "attachments": bodies,
