@@ -6,29 +6,20 @@ import base64
 import hashlib
 import hmac
 import json
-import logging
-import os
-import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from adapters.base import Raw, Refused
 from adapters.email import Email, EmailOptions
-from adapters.email.arrival import UnreadableError
-from adapters.email.composing import Piece, compose
-from adapters.email.forms import read_form
 from normalizer import addresses, mime
-from normalizer.message import MessageDraft
-from tests.channels.harness import PUBLIC_URL, ChannelTable, Row, arrived, damages, inbound, receive
+from tests.channels.harness import PUBLIC_URL, ChannelTable, Row, arrived, inbound, receive
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PUBLIC = KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -552,176 +543,3 @@ def test_a_wrong_password_asks_for_the_right_one() -> None:
     with pytest.raises(Refused) as refusal:
         inbox("postmark").authenticate(postmark(POSTMARK, {}))
     assert refusal.value.headers["WWW-Authenticate"].startswith("Basic ")
-
-
-# --- one mail by every road -----------------------------------------------------------------------------------------
-
-
-def every_road() -> dict[str, Raw]:
-    parsed = {
-        "From": "Erika@example.com",
-        "FromName": "Erika Müller",
-        "Subject": "Bestellung 1042 fällt aus",
-        "TextBody": TEXT,
-        "Headers": [{"Name": "Message-ID", "Value": "<a1042@mail.example.com>"}],
-        "Attachments": [{"Name": "foto.png", "Content": base64.b64encode(PNG).decode(), "ContentType": "image/png"}],
-    }
-    return {
-        "smtp": Raw(WHOLE, "message/rfc822", {"mail_from": "erika@example.com"}),
-        "sendgrid raw": signed(form(SENDGRID_SAYS | {"email": WHOLE}), "support/sendgrid"),
-        "sendgrid parsed": signed(SENDGRID_PARSED, "support/sendgrid"),
-        "mailgun mime": post("support/mailgun/mime", form(MAILGUN_SAYS | proof() | {"body-mime": WHOLE}), MULTIPART),
-        "mailgun parsed": post("support/mailgun", form(MAILGUN_PARSED | proof(token="2"), MAILGUN_FILES), MULTIPART),
-        "postmark raw": postmark(parsed | {"RawEmail": WHOLE.decode()}, path="support/postmark"),
-        "postmark parsed": postmark(parsed, path="support/postmark"),
-    }
-
-
-@pytest.mark.parametrize("road", every_road())
-def test_one_mail_is_one_delivery_by_every_road(road: str) -> None:
-    adapter = inbox()
-    [by_smtp] = receive(adapter, every_road()["smtp"])
-    [draft] = receive(adapter, every_road()[road])
-    assert isinstance(draft, MessageDraft)
-    assert isinstance(by_smtp, MessageDraft)
-    for same in ("delivery_key", "content_key", "external_id", "subject", "text", "subject_base"):
-        assert getattr(draft, same) == getattr(by_smtp, same), same
-    assert draft.thread_keys[0] == by_smtp.thread_keys[0]
-
-
-@pytest.mark.parametrize("road", every_road())
-def test_a_kept_post_can_be_read_again_without_its_address(road: str) -> None:
-    adapter = inbox()
-    [draft] = receive(adapter, every_road()[road])
-    assert isinstance(draft, MessageDraft)
-    assert draft.original is not None
-    assert draft.original.content is not None
-    [again] = adapter.normalize(Raw(draft.original.content, draft.original.content_type))
-    assert isinstance(again, MessageDraft)
-    assert (again.delivery_key, again.text, again.attachments) == (draft.delivery_key, draft.text, draft.attachments)
-
-
-def test_an_inbox_without_a_provider_has_no_address_of_its_own_but_one_for_each() -> None:
-    adapter = inbox()
-    assert adapter.missing() == ()
-    assert set(adapter.hooks()) == {"sendgrid", "mailgun", "postmark"}, "SES lacks its topics"
-    assert "" in inbox("mailgun").hooks()
-    with pytest.raises(Refused, match="/sendgrid") as refusal:
-        adapter.authenticate(post("support", SENDGRID_PARSED, MULTIPART))
-    assert refusal.value.status == 404
-
-
-def test_a_bounce_that_was_taken_apart_is_a_bounce_again() -> None:
-    report = b"Reporting-MTA: dns; mx.example\r\n\r\nFinal-Recipient: rfc822; gone@example.com\r\nAction: failed\r\n"
-    pairs = [
-        ["From", "MAILER-DAEMON@mx.example"],
-        ["Subject", "Undelivered"],
-        ["Content-Type", "multipart/report; report-type=delivery-status; boundary=x"],
-    ]
-    raw = post(
-        "mailgun",
-        form(
-            proof() | {"sender": "", "message-headers": json.dumps(pairs), "body-plain": "It could not be delivered."},
-            {
-                "attachment-1": ("", "message/delivery-status", report),
-                "attachment-2": ("", "text/rfc822-headers", b"Message-ID: <ours-2@acme.test>\r\n"),
-            },
-        ),
-        MULTIPART,
-    )
-    [draft] = receive(inbox("mailgun"), raw)
-    assert isinstance(draft, MessageDraft)
-    assert draft.fields["report"]["failed_recipient"] == "gone@example.com"
-    assert draft.fields["report"]["message_id"].strip("<>") == "ours-2@acme.test"
-
-
-# --- forms and memory -----------------------------------------------------------------------------------------------
-
-
-@given(
-    st.dictionaries(
-        st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='"\\%'), min_size=1, max_size=20),
-        st.binary(max_size=300),
-        max_size=8,
-    )
-)
-def test_a_form_gives_back_what_was_put_in(fields: dict[str, bytes]) -> None:
-    if any(b"--gw" in value for value in fields.values()):
-        return
-    read = read_form(form(fields), MULTIPART)
-    assert {name: bytes(value) for name, value in read.fields.items()} == fields
-    encoded = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in fields.items())
-    read = read_form(encoded.encode(), URLENCODED)
-    assert {name: bytes(value) for name, value in read.fields.items()} == fields
-
-
-@given(st.binary(max_size=400), st.sampled_from([MULTIPART, URLENCODED, "multipart/form-data", "x"]))
-@settings(max_examples=300)
-def test_any_bytes_are_a_form_or_said_to_be_none(body: bytes, content_type: str) -> None:
-    for damaged in (body, b"--gw\r\n" + body, form({"a": body}) + body):
-        try:
-            read_form(damaged, content_type)
-        except UnreadableError as error:
-            assert len(str(error)) > 10
-
-
-def test_a_boundary_inside_a_longer_line_is_content() -> None:
-    inside = b"one\r\n--gwx\r\ntwo\r\n--gw not\r\nthree"
-    assert read_form(form({"a": inside, "b": "2"}), MULTIPART).data("a") == inside
-
-
-def test_forms_of_a_thousand_fields_and_more_are_refused() -> None:
-    many = {f"f{number}": "x" for number in range(1_002)}
-    for body, content_type in ((form(many), MULTIPART), (urlencode(many).encode(), URLENCODED)):
-        with pytest.raises(UnreadableError, match="more than 1000 fields"):
-            read_form(body, content_type)
-
-
-def test_percent_escapes_at_the_seams_of_the_pieces_survive() -> None:
-    for shift in range(4):
-        value = b"x" * (65_536 - 3 + shift) + "größer + 100 %".encode() * 20_000
-        assert read_form(b"a=" + quote(value).encode(), URLENCODED).data("a") == value
-
-
-@given(st.binary(max_size=200), st.text(max_size=40), st.text(max_size=40))
-def test_what_is_composed_is_what_is_read(data: bytes, name: str, subject: str) -> None:
-    pairs = [("From", "a@b.example"), ("Subject", subject), ("Content-Type", "text/html"), ("Bad Name", "x")]
-    mail = mime.parse(
-        compose(pairs, Piece(b"hello"), Piece(b"<p>hello</p>", "text/html"), [Piece(data, filename=name)])
-    )
-    assert (mail.text.strip(), mail.html.strip()) == ("hello", "<p>hello</p>")
-    assert [file.content for file in mail.attachments] == [data]
-    assert "bad name" not in dict(mail.fields)
-    assert len(mail.raw_all("content-type")) == 1
-
-
-def test_thirty_megabytes_are_not_held_many_times() -> None:
-    """Beside the body itself: the mail written from the fields, and the file taken out of it."""
-    body = form(
-        {"headers": "From: a@b.example", "text": "hello"}, {"attachment1": ("a.bin", "x/y", os.urandom(1) * 30_000_000)}
-    )
-    raw, adapter = Raw(body, f"{MULTIPART}; provider=sendgrid"), inbox("sendgrid")
-    tracemalloc.start()
-    try:
-        [draft] = adapter.normalize(raw)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert isinstance(draft, MessageDraft)
-    assert draft.attachments[0].size == 30_000_000
-    assert peak < 2.2 * len(body)
-
-
-@pytest.mark.parametrize("road", [road for road in every_road() if road != "smtp"])
-def test_damaged_posts_are_messages_or_refusals(road: str, caplog: pytest.LogCaptureFixture) -> None:
-    adapter = inbox()
-    with caplog.at_level(logging.DEBUG):
-        for damaged in damages(every_road()[road], 60):
-            assert damaged.request is not None
-            try:
-                drafts = receive(adapter, damaged)
-            except Refused as refusal:
-                assert refusal.status in (401, 403, 404, 406)
-            else:
-                assert all(draft.delivery_key for draft in drafts)
-    assert not caplog.records

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from adapters.base import Adapter, Raw, Refused
+from adapters.base import Adapter, Clients, Raw, Refused
+from adapters.email import Email, EmailOptions
 from adapters.phone import Phone, PhoneOptions
 from adapters.twitter import Twitter, TwitterOptions
 from normalizer.calls import fold
@@ -209,3 +213,119 @@ def test_what_was_polled_or_streamed_is_known_from_the_webhook(name: str) -> Non
     hooked = {draft.delivery_key for other in SAMPLES[name]["expect"]["duplicates"] for draft in drafts_of(other)}
     assert said == hooked
     assert {draft.reason for draft in drafts if isinstance(draft, UpdateDraft)} <= {"repost: nothing new was said"}
+
+
+# --- mail providers -----------------------------------------------------------------------------------------------
+
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:ses-inbound"
+PROVIDERS = ("sendgrid", "mailgun", "postmark", "ses")
+
+
+def mail_samples() -> list[Any]:
+    found = [
+        pytest.param(item, id=name)
+        for name, item in SAMPLES.items()
+        if item["channel"] == "email" and name.startswith(PROVIDERS)
+    ]
+    return found or [pytest.param(None, marks=pytest.mark.skip(reason="../shared/vectors is not here"))]
+
+
+class Amazon:
+    """A client that hands out the certificate of the samples and remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def get(self, url: str, **options: Any) -> AsyncIterator[Any]:
+        assert options["allow_redirects"] is False
+        self.asked.append(url)
+        yield SimpleNamespace(status=200, content=SimpleNamespace(read=self._read))
+
+    async def _read(self, most: int) -> bytes:
+        return (VECTORS / "keys" / "sns_cert.pem").read_bytes()[:most]
+
+
+def mail_inbox(name: str, amazon: Any = None) -> Email:
+    """An inbox that is named after its provider, as in the addresses of the samples."""
+    secrets = MANIFEST["secrets"]
+    options: dict[str, Any] = {
+        "provider": name,
+        "sendgrid_public_key": secrets["sendgrid_public_key"],
+        "mailgun_signing_key": secrets["mailgun_signing_key"],
+        "webhook_user": secrets["postmark_basic_user"],
+        "webhook_password": secrets["postmark_basic_pass"],
+        "ses_topics": [TOPIC],
+        "authserv_ids": ["mx.acme.test"],
+    }
+    return Email(name, EmailOptions(**options), Clients(http=amazon))
+
+
+async def take_mail(sample: dict[str, Any], adapter: Email) -> list[Draft]:
+    """What the gateway does with a post, at the time the sample names."""
+    clock = sample["expect"].get("clock", MANIFEST["frozen_clock"])
+    raw = replace(request_of(sample), facts={"received_at": float(clock)})
+    assert raw.request is not None
+    assert raw.request.tail in adapter.tails
+    answer = await adapter.prepare(raw.request)
+    if answer is not None:
+        assert answer.status == sample["expect"]["http"]
+        return []
+    drafts = receive(adapter, raw)
+    assert adapter.acknowledge(raw.request, ["x"]).status == sample["expect"]["http"]
+    return drafts
+
+
+def provider_of(sample: dict[str, Any]) -> str:
+    return str(sample["request"]["url"].split("/hooks/")[1].split("/")[0])
+
+
+@pytest.mark.parametrize("sample", mail_samples())
+async def test_mail_of_a_provider(sample: dict[str, Any]) -> None:
+    expect, amazon = sample["expect"], Amazon()
+    adapter = mail_inbox(provider_of(sample), amazon)
+    if expect["http"] == 403:
+        with pytest.raises(Refused) as refusal:
+            await take_mail(sample, adapter)
+        assert refusal.value.status == 403
+        assert amazon.asked == [], expect["must_not"]
+        return
+    drafts = await take_mail(sample, adapter)
+    if expect["event"] is None and not drafts:
+        assert amazon.asked[-1].startswith("https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription"), expect
+        return
+    [draft] = drafts
+    assert isinstance(draft, MessageDraft)
+    assert not draft.suspend
+    assert draft.external_id == expect.get("external_id", draft.external_id)
+    assert len(draft.attachments) == expect.get("attachments", 0)
+    assert draft.author.value == "erika@example.com"
+    if "thread" in expect:
+        assert any(key.value.startswith(f"mid:{expect['thread']}.") for key in draft.thread_keys)
+
+
+@pytest.mark.usefixtures("vectors")
+async def test_the_same_mail_by_four_roads_is_one_delivery() -> None:
+    names = ["sendgrid_raw.multipart", "mailgun_parsed.form", "mailgun_replay.form", "mailgun_mime.multipart"]
+    names.append("ses_sns_notification.json")
+    assert all("duplicate_of" in SAMPLES[name]["expect"] for name in names)
+    drafts = [
+        draft
+        for name in names
+        for draft in await take_mail(SAMPLES[name], mail_inbox(provider_of(SAMPLES[name]), Amazon()))
+    ]
+    assert len(drafts) == len(names)
+    assert len({draft.delivery_key for draft in drafts}) == 1
+
+
+@pytest.mark.usefixtures("vectors")
+async def test_the_parsed_sample_of_sendgrid_is_the_same_mail_with_other_content() -> None:
+    """It carries a photo and lacks the signature, so nothing of it may be dropped: same ids, another delivery."""
+    [raw] = await take_mail(SAMPLES["sendgrid_raw.multipart"], mail_inbox("sendgrid"))
+    [parsed] = await take_mail(SAMPLES["sendgrid_parsed.multipart"], mail_inbox("sendgrid"))
+    assert isinstance(raw, MessageDraft)
+    assert isinstance(parsed, MessageDraft)
+    for same in ("external_id", "thread_keys", "subject", "text", "author"):
+        assert getattr(raw, same) == getattr(parsed, same)
+    assert raw.full_text != parsed.full_text
+    assert raw.delivery_key != parsed.delivery_key
