@@ -83,21 +83,22 @@ def _inline(mail: mime.Mail) -> Forwarded | None:
     """The first old header in the text that names a sender by address."""
     lines = mail.letter.split("\n", _MAX_LINES)
     for number, line in enumerate(lines[:_MAX_LINES]):
-        if quote_words.header_role(line.strip()[:200]) == "from":
-            roles, end = _old_header(lines, number)
-            if len(roles) < 2:
-                continue
-            claimed = addresses.parse_addresses(_MAILTO.sub(r"<\1>", roles["from"]).replace("*", ""), 2)
-            if len(claimed) != 1 or not addresses.email_shaped(claimed[0].value):
-                return None
-            return Forwarded(
-                claimed[0].value,
-                claimed[0].display_name,
-                roles.get("subject", "").strip("* "),
-                written_date(roles.get("date", "")),
-                _uncite("\n".join(lines[end:])),
-                _note(lines[:number]),
-            )
+        if quote_words.header_role(line.strip()[:200]) is None:
+            continue
+        roles, end = _old_header(lines, number)
+        if len(roles) < 2 or "from" not in roles:
+            continue
+        claimed = addresses.parse_addresses(_MAILTO.sub(r"<\1>", roles["from"]).replace("*", ""), 2)
+        if len(claimed) != 1 or not addresses.email_shaped(claimed[0].value):
+            return None
+        return Forwarded(
+            claimed[0].value,
+            claimed[0].display_name,
+            roles.get("subject", "").strip("* "),
+            written_date(roles.get("date", "")),
+            _uncite("\n".join(lines[end:])),
+            _note(lines[:number]),
+        )
     return None
 
 

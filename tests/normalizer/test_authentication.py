@@ -1,0 +1,89 @@
+"""Whose word about a sender counts: our own server's, above its own line, and ARC when it vouches for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from normalizer import authentication
+
+ME = "mx.desk.example"
+FORWARDER = "lists.forwarder.example"
+PASS = "dmarc=pass header.from=customer.example"
+FAIL = "dmarc=fail header.from=customer.example"
+
+
+def judge(*fields: tuple[str, str], ids: tuple[str, ...] = (ME, FORWARDER)) -> str:
+    return authentication.judge(fields, "anna@customer.example", ids).trust
+
+
+def results(text: str) -> tuple[str, str]:
+    return "authentication-results", text
+
+
+RECEIVED = (
+    "received",
+    f"from mail.customer.example by {ME} (Postfix) with ESMTPS id 1; Mon, 3 Feb 2025 10:00:00 +0000",
+)
+OUTSIDE = ("received", "from phone by mail.customer.example with ESMTPSA; Mon, 3 Feb 2025 09:59:00 +0000")
+RELAY = ("received", f"from {ME} by store.desk.example with LMTP; Mon, 3 Feb 2025 10:00:02 +0000")
+
+
+@pytest.mark.parametrize(
+    ("fields", "trust"),
+    [
+        ([results(f"{ME}; {PASS}"), RECEIVED, OUTSIDE], "verified"),
+        ([RECEIVED, results(f"{ME}; {PASS}"), OUTSIDE], "verified"),  # milters write beneath the line of their server
+        ([RELAY, results(f"{ME}; {PASS}"), RECEIVED, OUTSIDE], "verified"),
+        ([RECEIVED, OUTSIDE, results(f"{ME}; {PASS}")], "unverified"),  # the sender wrote that
+        ([RELAY, RECEIVED, OUTSIDE, results(f"{ME}; {PASS}")], "unverified"),
+        ([results(f"{ME}; {FAIL}"), RECEIVED, results(f"{ME}; {PASS}")], "failed"),
+    ],
+)
+def test_only_above_our_own_edge(fields: list[tuple[str, str]], trust: str) -> None:
+    assert judge(*fields) == trust
+
+
+def arc(number: int, server: str, text: str, seal: str) -> list[tuple[str, str]]:
+    return [
+        ("arc-seal", f"i={number}; a=rsa-sha256; cv={seal}; d={server}; s=s; b=x"),
+        ("arc-authentication-results", f"i={number}; {server}; {text}"),
+    ]
+
+
+OWN = results(f"{ME}; {FAIL}; arc=pass (i=2)")
+
+
+@pytest.mark.parametrize(
+    ("fields", "trust"),
+    [
+        ([OWN, *arc(1, FORWARDER, PASS, "none")], "verified"),
+        ([OWN, *arc(2, FORWARDER, PASS, "pass"), *arc(1, "other.example", FAIL, "none")], "verified"),
+        ([OWN, *arc(1, "other.example", PASS, "none")], "failed"),  # nobody we know
+        ([OWN, *arc(2, FORWARDER, PASS, "none")], "failed"),
+        ([OWN, *arc(2, FORWARDER, PASS, "fail")], "failed"),
+        ([OWN, *arc(2, FORWARDER, FAIL, "pass")], "failed"),
+        ([OWN, *arc(2, FORWARDER, PASS.replace("customer", "evil"), "pass")], "failed"),
+        ([OWN, ("arc-authentication-results", f"i=1; {FORWARDER}; {PASS}")], "failed"),  # no seal
+        ([results(f"{ME}; {FAIL}; arc=fail"), *arc(1, FORWARDER, PASS, "none")], "failed"),
+        ([results(f"{ME}; {FAIL}"), *arc(1, FORWARDER, PASS, "none")], "failed"),
+        (arc(1, FORWARDER, PASS, "none"), "unverified"),  # anybody can write this: our edge has not said arc=pass
+    ],
+)
+def test_arc_counts_when_our_own_edge_says_the_chain_is_whole(fields: list[tuple[str, str]], trust: str) -> None:
+    assert judge(*fields) == trust
+
+
+def test_microsofts_form_with_its_own_arc() -> None:
+    own = results("spf=pass (sender IP is 192.0.2.1) smtp.mailfrom=lists.example; dmarc=fail action=none "
+                  "header.from=customer.example;compauth=pass reason=130; arc=pass (0 oda=1 ltdi=1)")  # fmt: skip
+    link = arc(1, "mx.microsoft.com", f"spf=pass smtp.mailfrom=customer.example; {PASS}", "none")
+    link[1] = (link[1][0], link[1][1].replace("mx.microsoft.com;", "mx.microsoft.com 1;"))
+    assert judge(own, *link, ids=("microsoft365", "mx.microsoft.com")) == "verified"
+    assert judge(own, *link, ids=("microsoft365",)) == "failed"
+
+
+@pytest.mark.parametrize(
+    "text", ["i=" * 5_000, ";" * 5_000, "i=1;" + "(" * 5_000, f"i=99999999999; {FORWARDER}; {PASS}"]
+)
+def test_crafted_chains_prove_nothing(text: str) -> None:
+    assert judge(OWN, ("arc-authentication-results", text), ("arc-seal", text)) == "failed"
