@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs, on Debian or Ubuntu and as root, what the tests start privately: RabbitMQ, PostgreSQL and chromium with
-# fonts for the scripts our tests write in. Nothing is started or enabled: a policy-rc.d that answers 101 ("not allowed",
+# Installs, on Debian or Ubuntu and as root, what the tests start privately: RabbitMQ, PostgreSQL, Dovecot, and chromium
+# with fonts for the scripts our tests write in. Nothing is started or enabled: a policy-rc.d that answers 101 ("not allowed",
 # see invoke-rc.d(8)) is in place while packages are configured. Run it as often as you like; what is there is left alone.
 set -eu
 
@@ -13,6 +13,8 @@ has_font() { have fc-list && [ -n "$(fc-list ":lang=$1" family 2>/dev/null | hea
 
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || want rabbitmq-server
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || want postgresql
+[ -x /usr/sbin/dovecot ] && [ -x /usr/lib/dovecot/imap ] || want dovecot-imapd
+have openssl || want openssl
 have chromium || want chromium
 has_font ru || want fonts-dejavu-core
 has_font zh-tw || want fonts-wqy-zenhei
@@ -20,7 +22,7 @@ have ps || want procps
 have setpriv || want util-linux
 
 if [ -z "$wanted" ]; then
-    say "RabbitMQ, PostgreSQL and chromium are installed"
+    say "RabbitMQ, PostgreSQL, Dovecot and chromium are installed"
     exit 0
 fi
 if ! have apt-get; then
@@ -62,8 +64,8 @@ if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends -o D
     say "apt-get could not install:$wanted"
     exit 1
 fi
-# RabbitMQ's package enables its unit at installation; a machine that only runs tests should not start it at boot.
-case " $wanted " in
-    *" rabbitmq-server "*) if have systemctl; then systemctl disable rabbitmq-server >/dev/null 2>&1 || true; fi ;;
-esac
+# These packages enable their units at installation; a machine that only runs tests should not start them at boot.
+disable() { if have systemctl; then systemctl disable "$@" >/dev/null 2>&1 || true; fi; }
+case " $wanted " in *" rabbitmq-server "*) disable rabbitmq-server ;; esac
+case " $wanted " in *" dovecot-imapd "*) disable dovecot.service dovecot.socket ;; esac
 say "Installed$wanted; no service was started"

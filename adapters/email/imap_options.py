@@ -45,8 +45,8 @@ class ImapOptions(BaseModel):
         given = [self.password, self.access_token, self.token_command or None]
         if sum(item is not None for item in given) != 1:
             raise ValueError("give one of password, access_token and token_command")
-        secret = self.password or self.access_token
-        if secret is not None and (not secret.get_secret_value() or _CONTROL.search(secret.get_secret_value())):
+        secrets = [secret.get_secret_value() for secret in (self.password, self.access_token) if secret is not None]
+        if any(not secret or _CONTROL.search(secret) for secret in secrets):
             raise ValueError("password and access_token are one line of text, and not empty")
         if self.token_command and not shlex.split(self.token_command):
             raise ValueError("token_command names no program")

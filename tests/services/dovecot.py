@@ -23,6 +23,7 @@ from tests.services.process import Child, MissingProgramError, find_free_port, w
 
 _PROGRAMS: Final = ("/usr/sbin/dovecot", "/usr/local/sbin/dovecot", "/opt/homebrew/sbin/dovecot")
 _START_TIMEOUT: Final = 30.0  # seconds; a fraction of one on an idle machine
+_USERS: Final = 500
 PASSWORD: Final = "correct horse battery staple"  # spaces, as passphrases have
 
 _SETTINGS: Final = """
@@ -136,10 +137,9 @@ class DovecotServer:
     def make_user(self) -> str:
         """A new user with an empty mailbox and the password `PASSWORD`."""
         self._users += 1
-        name = f"desk{self._users}@example.com"
-        with (self._folder / "users").open("a") as users:
-            users.write(f"{name}:{PASSWORD}::::::\n")
-        return name
+        if self._users > _USERS:
+            raise RuntimeError(f"only {_USERS} users were prepared")
+        return f"desk{self._users}@example.com"
 
     def make_token(self, user: str) -> str:
         """An OAuth 2 access token for XOAUTH2."""
@@ -171,7 +171,7 @@ class DovecotServer:
     def flags(self, user: str, folder: str = "INBOX") -> list[bytes]:
         """The flags of every mail of a folder, one line each."""
         with self.opened(user, folder) as client:
-            if not int(client.untagged_responses["EXISTS"][-1]):
+            if client.search(None, "ALL")[1] == [b""]:
                 return []
             data = client.fetch("1:*", "(FLAGS)")[1]
             return [line for line in data if isinstance(line, bytes)]
@@ -203,7 +203,9 @@ class DovecotServer:
         keys = self._folder / "keys" / "default" / "HS256"
         keys.mkdir(parents=True)
         (keys / "default").write_bytes(base64.b64encode(self._token_key))
-        (self._folder / "users").touch()
+        # All of them at once: Dovecot notices a changed file by its second.
+        users = (f"desk{number}@example.com:{PASSWORD}::::::\n" for number in range(1, _USERS + 1))
+        (self._folder / "users").write_text("".join(users))
         for name in ("mail", "home"):
             (self._folder / name).mkdir()
             shutil.chown(self._folder / name, internal.pw_uid, internal.pw_gid)
