@@ -85,8 +85,10 @@ def place(world: World, message: Message) -> Placement:
 
 
 def may_be_near(message: Message) -> bool:
-    """Is this something a person may have said before in nearly the same words? Machines always repeat themselves."""
-    return bool(message.author.identity and message.text and not message.automated and message.author.trust != "failed")
+    """Is this something a person may have said before in nearly the same words? Machines always repeat themselves,
+    and in an inbox that anyone may join headers decide alone."""
+    person = message.author.identity and not message.automated and message.author.trust != "failed"
+    return bool(person and message.text and message.join == "participants")
 
 
 def _said_before(world: World, message: Message, placement: Placement) -> list[near.Candidate]:
@@ -113,7 +115,7 @@ def evidence_of(message: Message) -> list[Row]:
         return Row(key, role, author, 0, message.received_at, message.channel)
 
     rows = [row(_scoped(key, message), _role(key, message)) for key in message.thread_keys if _counts(key, message)]
-    if message.content_key and author:
+    if message.content_key and author and message.join == "participants":
         rows.append(row(f"said:{message.content_key}", "content"))
     if message.subject_base and (message.join == "anyone" or message.author.trust == "verified"):
         whose = message.inbox if message.join == "anyone" else author

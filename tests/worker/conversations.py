@@ -148,22 +148,22 @@ def _same_subject(m: Message, n: Message) -> bool:
     return bool(m.subject_base) and m.subject_base == n.subject_base and stripped and proven and near
 
 
+def _same_words(m: Message, n: Message) -> bool:
+    apart = abs(m.received_at - n.received_at)
+    return (m.text == n.text and apart <= timedelta(minutes=10)) or (
+        resemblance(m.text, n.text) >= RATIO and apart <= WINDOW
+    )
+
+
 def _linked(m: Message, mine: Sequence[Message], n: Message, theirs: Sequence[Message]) -> bool:
     if "failed" in (m.author.trust, n.author.trust):
         return False
-    if (
-        m.author.value == n.author.value
-        and m.text == n.text
-        and abs(m.received_at - n.received_at) <= timedelta(minutes=10)
-    ):
-        return True
-    near = resemblance(m.text, n.text) >= RATIO and abs(m.received_at - n.received_at) <= WINDOW
-    if near and m.author.value == n.author.value:
-        return True
     if _same_subject(m, n):
         return True
     if m.join == "anyone":
         return bool((_ids(m, own=True) | _ids(m, own=False)) & (_ids(n, own=True) | _ids(n, own=False)))
+    if m.author.value == n.author.value and _same_words(m, n):
+        return True
     answers = _ids(m, own=False) & _ids(n, own=True) and m.author.value in _people(theirs)
     same_author = m.author.value == n.author.value and (
         _ids(m, own=False) & _ids(n, own=False) or _ids(m, own=True) & _ids(n, own=True)
