@@ -32,7 +32,7 @@ def split(text: str, html: str = "") -> Parts:
 def split_marked(text: str) -> Parts:
     """Split text that may contain a `markup.HISTORY` line."""
     lines = [line.rstrip() for line in text.split("\n", MAX_LINES)]
-    kinds = _classify(lines)
+    kinds = _Scan(lines).classify()
     reply, quoted = _separate(lines, kinds)
     reply, signature = _cut_signature(reply)
     body = "\n".join(reply).strip()
@@ -49,39 +49,124 @@ def split_marked(text: str) -> Parts:
 _TEXT, _QUOTED, _INTRO, _REST = range(4)
 
 
-def _classify(lines: list[str]) -> list[int]:
-    kinds = [_TEXT] * len(lines)
-    fence = False
-    number = 0
-    total = min(len(lines), MAX_LINES)
-    announcements = _announcements(lines)
-    while number < total:
-        line = lines[number][:_MAX_LINE]
-        bare = line.strip()
-        if not bare:
+class _Scan:
+    """The pass over the lines of one text. What was found out about a line is kept: no line is judged twice."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.total = min(len(lines), MAX_LINES)
+        self.kinds = [_TEXT] * len(lines)
+        self.announcements = _announcements(lines)
+        self.roles: dict[int, str | None] = {}
+        self.said = False  # the customer said something above the line that is looked at
+
+    def classify(self) -> list[int]:
+        lines, kinds = self.lines, self.kinds
+        fence = False
+        number = 0
+        while number < self.total:
+            bare = lines[number][:_MAX_LINE].strip()
+            if not bare:
+                number += 1
+                continue
+            if bare.startswith("```"):
+                fence = not fence
+            elif bare[0] == ">" and not fence:
+                kinds[number] = _QUOTED
+                number += 1
+                continue
+            elif markup.HISTORY in bare:
+                kinds[number] = _REST
+                return kinds
+            elif not fence and (length := self.introduces(number, bare)):
+                for offset in range(length):
+                    kinds[number + offset] = _INTRO
+                if not self.cites_follow(number + length):
+                    if self.said:
+                        kinds[number] = _REST
+                        return kinds
+                    if self.header_block(number) or _is_forward(bare):
+                        # Nothing above it: the older message is what the customer sends us, with who wrote it.
+                        return [_TEXT] * len(lines)
+                number += length
+                continue
+            self.said = self.said or not _is_delimiter(bare)
             number += 1
-            continue
-        if bare.startswith("```"):
-            fence = not fence
-        elif bare[0] == ">" and not fence:
-            kinds[number] = _QUOTED
-        elif markup.HISTORY in bare:
-            kinds[number] = _REST
-            return kinds
-        elif not fence and (length := _introduces(lines, number, bare, total, announcements)):
-            for offset in range(length):
-                kinds[number + offset] = _INTRO
-            if not _cites_follow(lines, number + length, total):
-                if _something_before(lines, kinds, number):
-                    kinds[number] = _REST
-                    return kinds
-                if _header_block(lines, number, bare, total) or _is_forward(bare):
-                    # Nothing above it: the older message is what the customer sends us, with who wrote it.
-                    return [_TEXT] * len(lines)
-            number += length
-            continue
-        number += 1
-    return kinds
+        return kinds
+
+    def introduces(self, number: int, bare: str) -> int:
+        """How many lines from `number` on introduce an older message: 0 when none do."""
+        # Cheap tests first: most lines are prose, and the patterns are long.
+        if (bare[0] in _RULES or bare[-1] in ":：") and quote_words.SEPARATOR.match(bare):
+            return 1
+        if number in self.announcements and (length := self.attribution(number, bare)) > 0:
+            return length
+        if ":" in bare[:40] or "：" in bare[:40]:
+            return self.header_block(number)
+        return 0
+
+    def attribution(self, number: int, bare: str) -> int:
+        """`On ... Anna <a@b> wrote:` on one line or wrapped over up to four."""
+        if not quote_words.MAY_ATTRIBUTE.match(bare):
+            return 0
+        joined = ""
+        for offset in range(6):
+            if number + offset >= self.total:
+                break
+            piece = self.lines[number + offset][:_MAX_LINE].strip().lstrip("> ")
+            if not piece:
+                following = self.lines[number + offset + 1].strip() if number + offset + 1 < self.total else ""
+                if not following.startswith("<"):  # a client wraps `Name` and `<address>` with a blank line between
+                    break
+                continue
+            if joined and quote_words.starts_attribution(piece):
+                break  # the announcement begins here; what was above it is the customer's sentence
+            joined = f"{joined} {piece}" if joined else piece
+            if len(joined) > 600:
+                break
+            if quote_words.is_attribution(joined):
+                return offset + 1
+            if offset == 0 and not quote_words.may_continue(joined):
+                break  # the date or the address stands on the first line, or this is a sentence like any other
+        return 0
+
+    def role(self, number: int) -> str | None:
+        """What header field the line looks like."""
+        if number not in self.roles:
+            self.roles[number] = quote_words.header_role(self.lines[number][:_MAX_LINE].strip())
+        return self.roles[number]
+
+    def header_block(self, number: int) -> int:
+        """`From: ... Sent: ... To: ... Subject: ...` in any of the languages: From and others of them, in a run."""
+        first = self.role(number)
+        if first is None:
+            return 0
+        roles = {first}
+        blanks = 0
+        last = number
+        position = number + 1
+        while position < min(self.total, number + 14):
+            line = self.lines[position].strip()
+            if not line:
+                blanks += 1
+                if blanks > 4 or (blanks > 1 and len(roles) > 2):
+                    break
+            elif (role := self.role(position)) is not None:
+                roles.add(role)
+                last = position
+            elif blanks or len(line) > 300 or position - last > 2:
+                break
+            position += 1
+        strong = len(roles) >= 3 or ({"from", "date"} <= roles and len(roles) >= 2) or {"from", "to"} <= roles
+        return last - number + 1 if strong and "from" in roles else 0
+
+    def cites_follow(self, number: int) -> bool:
+        """Whether the next line that says anything is a `>` line."""
+        for position in range(number, min(self.total, number + 4)):
+            bare = self.lines[position].strip()
+            if bare:
+                return bare[0] == ">"
+        return False
 
 
 def _announcements(lines: list[str]) -> frozenset[int]:
@@ -96,83 +181,7 @@ def _announcements(lines: list[str]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _introduces(lines: list[str], number: int, bare: str, total: int, announcements: frozenset[int]) -> int:
-    """How many lines from `number` on introduce an older message: 0 when none do."""
-    # Cheap tests first: most lines are prose, and the patterns are long.
-    if (bare[0] in _RULES or bare[-1] in ":：") and quote_words.SEPARATOR.match(bare):
-        return 1
-    if number in announcements and (length := _attribution(lines, number, bare, total)) > 0:
-        return length
-    if ":" in bare[:40] or "：" in bare[:40]:
-        return _header_block(lines, number, bare, total)
-    return 0
-
-
 _RULES: Final = frozenset("-_=*—–─>")
-
-
-def _attribution(lines: list[str], number: int, bare: str, total: int) -> int:
-    """`On ... Anna <a@b> wrote:` on one line or wrapped over up to four."""
-    if not quote_words.MAY_ATTRIBUTE.match(bare):
-        return 0
-    joined = ""
-    for offset in range(6):
-        if number + offset >= total:
-            break
-        piece = lines[number + offset][:_MAX_LINE].strip().lstrip("> ")
-        if not piece:
-            following = lines[number + offset + 1].strip() if number + offset + 1 < total else ""
-            if not following.startswith("<"):  # a client wraps `Name` and `<address>` with a blank line between
-                break
-            continue
-        if joined and quote_words.starts_attribution(piece):
-            break  # the announcement begins here; what was above it is the customer's sentence
-        joined = f"{joined} {piece}" if joined else piece
-        if len(joined) > 600:
-            break
-        if quote_words.is_attribution(joined):
-            return offset + 1
-        if offset == 0 and not quote_words.may_continue(joined):
-            break  # the date or the address stands on the first line, or this is a sentence like any other
-    return 0
-
-
-def _header_block(lines: list[str], number: int, bare: str, total: int) -> int:
-    """`From: ... Sent: ... To: ... Subject: ...` in any of the languages: From and others of them, in a run."""
-    first = quote_words.header_role(bare)
-    if first is None:
-        return 0
-    roles = {first}
-    blanks = 0
-    last = number
-    position = number + 1
-    while position < min(total, number + 14):
-        line = lines[position][:_MAX_LINE].strip()
-        if not line:
-            blanks += 1
-            if blanks > 4 or (blanks > 1 and len(roles) > 2):
-                break
-        elif (role := quote_words.header_role(line)) is not None:
-            roles.add(role)
-            last = position
-        elif blanks or len(line) > 300 or position - last > 2:
-            break
-        position += 1
-    strong = len(roles) >= 3 or ({"from", "date"} <= roles and len(roles) >= 2) or {"from", "to"} <= roles
-    return last - number + 1 if strong and "from" in roles else 0
-
-
-def _cites_follow(lines: list[str], number: int, total: int) -> bool:
-    """Whether the next line that says anything is a `>` line."""
-    for position in range(number, min(total, number + 4)):
-        bare = lines[position].strip()
-        if bare:
-            return bare[0] == ">"
-    return False
-
-
-def _something_before(lines: list[str], kinds: list[int], number: int) -> bool:
-    return any(kinds[index] == _TEXT and _says_something(lines[index]) for index in range(number))
 
 
 def _says_something(line: str) -> bool:

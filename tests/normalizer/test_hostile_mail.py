@@ -15,6 +15,8 @@ from adapters.email import Email, EmailOptions
 from normalizer import addresses, markup
 from normalizer.message import MessageDraft
 from normalizer.thread_keys import key_value
+from tests.normalizer import hostile_mails
+from tests.normalizer.hostile_mails import text_mail
 
 pytestmark = pytest.mark.timeout(10)
 KEY = "reply-secret"
@@ -41,28 +43,19 @@ def with_header(*lines: str, body: str = "Hello") -> str:
     return "\n".join(("From: anna@x.org", "Subject: s", "Message-ID: <m@x.org>", *lines)) + f"\n\n{body}\n"
 
 
-def nested(kind: str, depth: int) -> str:
-    if kind == "multipart":
-        return "".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(depth)) + "\nx"
-    return "Content-Type: message/rfc822\n\n" * depth + "Subject: inner\n\nx"
-
-
-PARTS = "Content-Type: multipart/mixed; boundary=B\n\n" + "--B\n\n\n" * 100_000 + "--B--"
-HELD = {
-    "A01 encoded words": "From: anna@x.org\nSubject: " + "=?utf-8?q?a?=\n " * 20_000 + "\n\nx",
-    "A02 nested multiparts": "From: anna@x.org\n" + nested("multipart", 1_000),
-    "A04 parts": "From: anna@x.org\n" + PARTS,
-    "A05 parameters": "From: anna@x.org\nContent-Type: text/plain;"
-    + ";".join(f"\n a*{n}*=x" for n in range(20_000))
-    + "\n\nx",
-    "A06 headers": "From: anna@x.org\n" + "X-A: b\n" * 100_000 + "\nx",
-    "A54 one long header": "From: anna@x.org\nX-Long: " + "a" * 1_000_000 + "\n\nx",
-}
+HELD = (
+    "A01 encoded words",
+    "A02 nested multiparts",
+    "A04 parts",
+    "A05 continuations",
+    "A06 headers",
+    "A54 one long field",
+)
 
 
 @pytest.mark.parametrize("name", HELD)
 def test_what_asks_for_too_much_is_held_unparsed(name: str) -> None:
-    draft = read(HELD[name])
+    draft = read(hostile_mails.mails()[name])
     assert draft.suspend.startswith("over budget: ")
     assert draft.author.value == "anna@x.org"
     assert draft.problems[0].name == "unparsed"
@@ -70,7 +63,7 @@ def test_what_asks_for_too_much_is_held_unparsed(name: str) -> None:
 
 
 def test_a03_nested_messages_are_one_attachment() -> None:
-    draft = read("From: anna@x.org\n" + nested("message", 1_000))
+    draft = read(hostile_mails.mails()["A03 nested messages"])
     assert len(draft.attachments) == 1
     assert not draft.suspend
 
@@ -249,6 +242,127 @@ def test_a59_a_look_alike_domain_shows_as_punycode_and_is_not_ours() -> None:
     assert draft.author.value is not None
     assert draft.author.value.startswith("support@xn--")
     assert not adapter().accepts(draft.author.value)
+
+
+def names(draft: MessageDraft) -> set[str]:
+    return {hit.name for hit in draft.automated}
+
+
+def test_a24_a_verification_mail_is_labelled_and_answers_nobody() -> None:
+    draft = read(text_mail("Subject: Your code is 123456", sender="no-reply@slack.example"))
+    assert "nobody" in names(draft)
+    assert draft.author.trust == "unverified"
+
+
+def test_a25_a_spoofed_sender_with_a_copy_to_the_attacker_proves_nothing() -> None:
+    draft = read(text_mail("To: support@desk.example", "Cc: eve@y.org", "In-Reply-To: <ours@desk.example>"))
+    assert draft.author.trust == "unverified"
+    assert [(item.role, item.value) for item in draft.recipients][-1] == ("cc", "eve@y.org")
+    assert "reply_token" not in [key.kind for key in draft.thread_keys]
+
+
+def test_a28_a_forged_report_is_a_claim_about_a_mail_and_no_evidence() -> None:
+    forged = (
+        "--B\n\nFailed.\n--B\nContent-Type: message/delivery-status\n\n"
+        "Final-Recipient: rfc822; anna@x.org\nAction: failed\nStatus: 5.1.1\n"
+        "--B\nContent-Type: text/rfc822-headers\n\nMessage-ID: <ours-1@desk.example>\n--B--"
+    )
+    draft = read(
+        text_mail(
+            "Content-Type: multipart/report; report-type=delivery-status; boundary=B",
+            body=forged,
+            sender="mailer-daemon@evil.example",
+        ),
+        "",
+    )
+    assert "bounce" in names(draft)
+    assert draft.author.trust == "unverified"
+    assert [key.value for key in draft.thread_keys] == ["mid:m@x.org"]
+
+
+@pytest.mark.parametrize("line", ["X-Frontdesk-Loop: 1", "Reply-To: Desk <support@desk.example>"])
+def test_a29_our_own_voice_is_recognised(line: str) -> None:
+    assert "loop" in names(read(text_mail(line)))
+
+
+def test_a30_a_hundred_absence_notices_without_a_header_are_one_text() -> None:
+    drafts = [
+        read(text_mail("Subject: Out of office", body="I am back on Monday.").replace(b"<m@", f"<{n}@".encode()))
+        for n in range(100)
+    ]
+    assert len({draft.content_key for draft in drafts}) == 1
+    twice = read(b"From: anna@x.org\nSubject: Out of Office: Re: order\n\nI am back on Monday.")
+    assert "vacation" in names(twice)
+
+
+@pytest.mark.parametrize("field", ["Disposition-Notification-To", "Return-Receipt-To", "X-Confirm-Reading-To"])
+def test_a31_a_wish_for_a_receipt_is_no_instruction(field: str) -> None:
+    assert read(text_mail(f"{field}: spy@y.org")).model_dump() | {"original": None} == (
+        read(text_mail()).model_dump() | {"original": None}
+    )
+
+
+@pytest.mark.parametrize("name", ["A45 zip bomb", "A46 huge picture"])
+def test_a45_a46_files_are_never_unpacked_or_drawn(name: str) -> None:
+    data = hostile_mails.mails()[name]
+    (item,) = read(data).attachments
+    assert item.size < len(data)
+    assert "/" not in item.filename
+    assert item.sniffed_type in ("application/zip", "image/png")
+
+
+def test_a47_markup_in_an_invitation_is_words() -> None:
+    draft = read(hostile_mails.mails()["A47 calendar"])
+    assert "Invitation: <svg onload=alert(1)>" in draft.text
+    assert not draft.html
+    assert [item.sniffed_type for item in draft.attachments] == ["text/calendar"]
+
+
+def test_a47_a_bad_tnef_is_an_opaque_file() -> None:
+    draft = read(hostile_mails.mails()["A47 tnef"])
+    assert [item.filename for item in draft.attachments] == ["winmail.dat"]
+    assert "tnef_damaged" in [hit.name for hit in draft.problems]
+
+
+def test_a49_damage_is_stored_with_what_can_be_read() -> None:
+    draft = read(hostile_mails.mails()["A49 never closed"])
+    assert draft.text == "Hello"
+    assert "mime_unclosed" in [hit.name for hit in draft.problems]
+    assert "encoding_unknown" in [hit.name for hit in read(text_mail("Content-Transfer-Encoding: rot13")).problems]
+
+
+def test_a51_texts_that_disagree_are_both_kept() -> None:
+    body = "--B\n\nPay Bob.\n--B\nContent-Type: text/html\n\n<p>Pay Eve.</p>\n--B--"
+    draft = read(text_mail("Content-Type: multipart/alternative; boundary=B", body=body))
+    assert (draft.text, "Pay Eve." in draft.html) == ("Pay Bob.", True)
+
+
+def test_a57_no_terminal_obeys_what_is_read() -> None:
+    draft = read(hostile_mails.mails()["A57 terminal"])
+    for value in (draft.subject, draft.text, draft.author.display_name):
+        assert not {char for char in value if ord(char) < 32 or 127 <= ord(char) < 160}
+    assert draft.subject == "[2J31m[0m 2025 INFO fake"
+
+
+def test_a58_a_formula_is_words_for_whoever_exports_it() -> None:
+    formula = '=HYPERLINK("http://evil.example")'
+    draft = read(f"From: {formula} <anna@x.org>\nSubject: {formula}\n\n{formula}")
+    assert (draft.subject, draft.text, draft.author.value) == (formula, formula, "anna@x.org")
+
+
+@pytest.mark.parametrize("name", hostile_mails.mails())
+def test_each_has_an_outcome_and_costs_little_memory(name: str) -> None:
+    """The limit is 150 MiB; a mail of a few MB costs its text, its original and what both are made of."""
+    data = hostile_mails.mails()[name]
+    desk = adapter()
+    tracemalloc.start()
+    try:
+        (draft,) = desk.normalize(Raw(body=data, facts={"mail_from": "envelope@x.org"}))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert draft.delivery_key
+    assert peak < 100 * 2**20
 
 
 def test_a_large_mail_costs_a_small_multiple_of_its_size() -> None:
