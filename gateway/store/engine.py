@@ -74,9 +74,13 @@ def lock_ledger(conn: Connection) -> None:
     Planning reads what concurrent batches are about to write; serialising the short set-based section is simpler and
     safer than locking every key of every batch, and leaves parsing, the expensive part, parallel. SQLite's writer
     lock (BEGIN IMMEDIATE) does the same by itself.
+
+    Everything read under the lock has an index. While tables are young PostgreSQL prefers to scan them whole, and keeps
+    that plan for a prepared statement long after they have grown: it is told not to, until the transaction ends.
     """
     if conn.dialect.name == "postgresql":
-        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LEDGER_LOCK})
+        statement = "SELECT pg_advisory_xact_lock(:key), set_config('enable_seqscan', 'off', true)"
+        conn.execute(text(statement), {"key": _LEDGER_LOCK})
 
 
 def is_transient(error: BaseException) -> bool:

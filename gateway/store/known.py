@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, false, or_, select
 
 from gateway.store import tables as t
 from gateway.worker import evidence, near
@@ -21,7 +21,7 @@ from gateway.worker.matching import (
     participants_of,
 )
 from gateway.worker.plan import Item, Known, Seen
-from normalizer.message import Message, Update
+from normalizer.message import Author, Message, Update
 
 _KEYS = t.thread_keys.c
 _WINDOWS = {"content": ACROSS_CHANNELS_WINDOW, "subject": SUBJECT_WINDOW, "resubject": SUBJECT_WINDOW}
@@ -106,11 +106,12 @@ def _load_spoken(conn: Connection, world: World, lookup: SqlLookup, messages: Se
     said, who = t.comments.c, t.identities.c
     columns = (said.author_kind, said.author_value, said.text, said.received_at, said.channel)
     tickets = set()
-    for part in _chunks(sorted({message.author.value or "" for message in talkers})):
+    for part in _chunks(talkers):
         statement = (
             select(*columns, said.ticket_id, said.receipt_id)
             .join_from(t.identities, t.comments, said.author_id == who.customer_id)
-            .where(who.value.in_(part), said.author_value == who.value, said.author_kind == who.kind)
+            .where(is_one_of(item.author for item in part))
+            .where(said.author_value == who.value, said.author_kind == who.kind)
             .where(said.received_at.between(first, last), said.author_trust != "failed", said.automated == [])
             .order_by(said.received_at.desc())
             .limit(near.MAX_CANDIDATES * len(part))
@@ -122,6 +123,17 @@ def _load_spoken(conn: Connection, world: World, lookup: SqlLookup, messages: Se
             )
             tickets.add(row.ticket_id)
     world.load((), lookup.groups(tickets))
+
+
+def is_one_of(authors: Iterable[Author]) -> ColumnElement[bool]:
+    """A condition on `identities` in the words of its index, kind first: by value alone every row is looked at."""
+    values: dict[str, set[str]] = {}
+    for author in authors:
+        values.setdefault(author.kind, set()).add(author.value or "")
+    columns = t.identities.c
+    return or_(
+        false(), *(and_(columns.kind == kind, columns.value.in_(sorted(values[kind]))) for kind in sorted(values))
+    )
 
 
 def _load_cited_tickets(

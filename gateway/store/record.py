@@ -20,7 +20,7 @@ from gateway.store import tables as t
 from gateway.store.absorb import absorb
 from gateway.store.engine import lock_ledger
 from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
-from gateway.store.known import load_known
+from gateway.store.known import is_one_of, load_known
 from gateway.store.rows import (
     attachment_row,
     comment_row,
@@ -154,16 +154,12 @@ class _Writing:
             self.conn.execute(statement, proven)
 
     def _find_identities(self) -> dict[tuple[str, str], int]:
-        values = {c.message.author.value for c in self.plan.comments if c.message.author.identity}
-        if not values:
+        authors = [comment.message.author for comment in self.plan.comments if comment.message.author.identity]
+        if not authors:
             return {}
         columns = t.identities.c
-        rows = self.conn.execute(
-            select(columns.kind, columns.value, columns.customer_id).where(
-                columns.value.in_(sorted(value for value in values if value))
-            )
-        )
-        return {(row.kind, row.value): row.customer_id for row in rows}
+        found = select(columns.kind, columns.value, columns.customer_id).where(is_one_of(authors))
+        return {(row.kind, row.value): row.customer_id for row in self.conn.execute(found)}
 
     def _write_tickets(self) -> None:
         grown: dict[int, list[Message]] = {}
