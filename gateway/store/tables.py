@@ -320,7 +320,7 @@ events = Table(
     metadata,
     _id(),
     _ref("ticket_id", "tickets.id", nullable=True, index=True),
-    # created, commented, reopened, merged, linked, updated, dropped; corrections: split, moved, merged, related, joined;
+    # created, reopened, merged, linked, updated, dropped; corrections: split, moved, merged, related, joined,
     # undone; suggested
     Column("kind", String(24), nullable=False),
     Column("detail", Document, nullable=False, default=dict),
