@@ -33,7 +33,7 @@ def customer_survivor(conn: Connection, customer_id: int) -> int:
 
 def join(hand: Hand, source_id: int, target_id: int, because: str, *, ticket_id: int | None = None) -> Done:
     """Make one customer part of another. What both know, the target keeps. Raises `CorrectionError`."""
-    source, target = _live(hand.conn, source_id), _live(hand.conn, target_id)
+    source, target = live_customer(hand.conn, source_id), live_customer(hand.conn, target_id)
     if source_id == target_id:
         raise invalid("id", "a user cannot be merged into itself")
     if source["external_id"] and target["external_id"]:
@@ -83,7 +83,8 @@ def part(hand: Hand, changes: Row) -> int:
     return int(source)
 
 
-def _live(conn: Connection, customer_id: int) -> Row:
+def live_customer(conn: Connection, customer_id: int) -> Row:
+    """A customer who is not part of another. Raises `CorrectionError`."""
     row = None
     if 0 < customer_id <= MAX_ID:
         row = conn.execute(select(t.customers).where(t.customers.c.id == customer_id)).mappings().first()

@@ -1,0 +1,155 @@
+"""Who wrote: customers and their identities, found or made while deliveries are recorded (DESIGN 8).
+
+Identities join one customer only on proof (`claims.py`) or by a person's decision (`joining.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Table, bindparam, select, update
+
+from gateway.store import tables as t
+from gateway.store.inserting import Rows, insert_all
+from gateway.store.paging import Row
+from gateway.store.rows import identity_row
+from normalizer.addresses import canonical_domain, canonical_email
+from normalizer.message import Author, Message
+
+Take = Callable[[Table], int]
+_CHUNK: Final = 400
+_VIA: Final = re.compile(r"\S.{0,200}\s(?:via|durch|par|tramite|через)\s\S", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """The desk's own addresses: they write to us when an alias or a rule sends our mail back, and are nobody's."""
+
+    identities: frozenset[str] = frozenset()  # `kind:value`
+    domains: frozenset[str] = frozenset()  # every address of these
+
+    def holds(self, identity: str | None) -> bool:
+        """Is this one of them? A `+tag` does not matter."""
+        if not identity:
+            return False
+        kind, _, value = identity.partition(":")
+        if kind != "email":
+            return identity in self.identities
+        local, _, domain = value.rpartition("@")
+        bare = f"email:{local.partition('+')[0]}@{domain}"
+        return domain in self.domains or identity in self.identities or bare in self.identities
+
+
+def own_addresses(inboxes: Iterable[Any]) -> Ours:
+    """From the options of the configured inboxes: mail addresses, domains taken whole, X accounts."""
+    identities: set[str] = set()
+    domains: set[str] = set()
+    for options in inboxes:
+        addresses = list(getattr(options, "addresses", ()))
+        taken = [item.rpartition("@")[2] for item in addresses if "*" in item]
+        taken += [] if addresses else list(getattr(options, "domains", ()))
+        domains |= {canonical_domain(domain) for domain in taken if domain != "*"}
+        identities |= {f"email:{canonical_email(item)}" for item in addresses if "*" not in item}
+        if user_id := getattr(options, "user_id", ""):
+            identities.add(f"x:{user_id}")
+    return Ours(frozenset(identities), frozenset(domains))
+
+
+def somebody(message: Message, ours: Ours) -> tuple[str, str] | None:
+    """(kind, value) under which the author is known. None: nobody, such as a withheld number, a failed
+    authentication, an address of ours, or a list or forwarder that writes in other people's names."""
+    author = message.author
+    if author.identity is None or author.trust == "failed" or ours.holds(author.identity) or speaks_for_others(message):
+        return None
+    return author.kind, author.value or ""
+
+
+def speaks_for_others(message: Message) -> bool:
+    """Was From rewritten on the way (`Ann via Info <info@list.example>`)? The address is then the list's, not Ann's.
+
+    Mailing lists and groups do this for senders whose domain asks receivers to reject what others send (RFC 7960
+    section 4.1.3); they leave the author in Reply-To or X-Original-From, and say that they are a list.
+    """
+    if message.author.kind != "email" or not _VIA.match(message.author.display_name):
+        return False
+    return bool(message.fields.get("list-id") or message.fields.get("x-original-from"))
+
+
+def meet(
+    conn: Connection, messages: Sequence[Message], now: datetime, take: Take, ours: Ours | None = None
+) -> dict[UUID, int | None]:
+    """The customer of each message, by receipt: found by their identity, or new; None for nobody.
+
+    Set-based, under the ledger lock, so two first contacts at once are one customer. A verified author proves the
+    identity from then on; nothing ever makes it less proven.
+    """
+    ours = ours or Ours()
+    keys = {message.receipt_id: somebody(message, ours) for message in messages}
+    found = find_holders(conn, {key for key in keys.values() if key})
+    met: dict[UUID, int | None] = {}
+    customers: Rows = []
+    identities: Rows = []
+    proven: Rows = []
+    for message in messages:
+        key, author = keys[message.receipt_id], message.author
+        if key is None:
+            met[message.receipt_id] = None
+            continue
+        if key in found:
+            if author.trust == "verified":
+                proven.append({"b_kind": key[0], "b_value": key[1], "b_source": author.evidence})
+        else:
+            found[key] = take(t.customers)
+            customers.append(_customer_row(found[key], author.display_name, message.language, now))
+            identities.append({"id": take(t.identities), **identity_row(author, found[key], now)})
+        met[message.receipt_id] = found[key]
+    insert_all(conn, t.customers, customers)
+    insert_all(conn, t.identities, identities)
+    prove(conn, proven)
+    return met
+
+
+def meet_caller(conn: Connection, current: int | None, author: Author, now: datetime, take: Take) -> int | None:
+    """Who called, when a later fact says it first; `current` when nothing is known of them."""
+    if author.identity is None or author.trust == "failed":
+        return current
+    key = (author.kind, author.value or "")
+    known = find_holders(conn, [key]).get(key)
+    if known is None:
+        known = take(t.customers)
+        insert_all(conn, t.customers, [_customer_row(known, author.display_name, "", now)])
+        insert_all(conn, t.identities, [{"id": take(t.identities), **identity_row(author, known, now)}])
+    return known
+
+
+def find_holders(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Customers by the identity they hold."""
+    columns = t.identities.c
+    wanted = sorted(set(keys))
+    found: dict[tuple[str, str], int] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        part = wanted[start : start + _CHUNK]
+        query = select(columns.kind, columns.value, columns.customer_id).where(
+            columns.value.in_([value for _, value in part])
+        )
+        found |= {(row.kind, row.value): row.customer_id for row in conn.execute(query)}
+    return {key: found[key] for key in wanted if key in found}
+
+
+def _customer_row(number: int, name: str, language: str, now: datetime) -> Row:
+    row = {"id": number, "name": name, "language": language, "attributes": {}, "merged_into": None, "external_id": None}
+    return row | {"created_at": now, "updated_at": now}
+
+
+def prove(conn: Connection, proven: Rows) -> None:
+    """Identities that are proven now: rows of `b_kind`, `b_value`, `b_source`. Nothing makes one less proven."""
+    if proven:
+        columns = t.identities.c
+        same = (columns.kind == bindparam("b_kind")) & (columns.value == bindparam("b_value"))
+        statement = update(t.identities).where(same, columns.trust != "verified")
+        conn.execute(statement.values(trust="verified", source=bindparam("b_source")), proven)
