@@ -27,7 +27,7 @@ _FORM_LANES: Final = 8  # of depth 8: 64 requests under way
 _MAIL_LANES: Final = 32
 _LOOK: Final = 0.01  # seconds between two looks at what has become visible
 _DRAIN_SECONDS: Final = 300.0
-_WARM_UP: Final = 200  # messages of each kind before anything is measured
+_WARM_UP: Final = 200  # messages of each kind before anything is measured, at most
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class _Measured:
         load = Load()
         await load.open(self._lanes(), port)
         try:
-            await self._flood(load, _WARM_UP)
+            await self._flood(load, min(_WARM_UP, self._plan.messages))
             result = await self._flooded(load)
             await self._paced(load, result)
         finally:
@@ -165,7 +165,7 @@ class _Measured:
     async def _paced(self, load: Load, result: Result) -> None:
         """Latencies, at a rate the desk can keep up with: under a flood they would only measure the flood."""
         plan = self._plan
-        items = compose(self._kind, int(plan.paced_rate * plan.paced_seconds))
+        items = compose(self._kind, min(int(plan.paced_rate * plan.paced_seconds), plan.messages))
         stop = asyncio.Event()
         watching = asyncio.create_task(_watch(self._store, await self._store.read(_newest), len(items), stop))
         try:
