@@ -18,8 +18,9 @@ from normalizer import charset
 Fields = list[tuple[str, bytes]]
 
 _FIELD: Final = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
+_WHOLE_FIELD: Final = re.compile(rb"([!-9;-~]{1,200})[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)(?:\n|\Z)")
 _LINES: Final = re.compile(rb"\r\n|\n|\r")
-_BLANK: Final = re.compile(rb"(?:\r\n|\n)[ \t]*(?:\r\n|\n)")
+_BLANK: Final = re.compile(rb"\n[ \t]*+\r?\n")
 _WORD: Final = re.compile(r"=\?([^?\s=]{1,60})\?([bBqQ])\?([^?]*+(?:\?(?!=)[^?]*+)*+)\?=")
 _SPACES: Final = re.compile(r"_?\s++_?")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]")
@@ -39,7 +40,17 @@ def split_block(data: bytes, start: int, end: int, limit: int) -> tuple[Fields, 
         block_end, body = stop, stop
     else:
         block_end, body = blank.start(), blank.end()
-    return _read_lines(data, start, block_end, body)
+        block_end -= data[block_end - 1 : block_end] == b"\r"
+    fields: Fields = []
+    position = start
+    for match in _WHOLE_FIELD.finditer(data, start, block_end):
+        if match.start() != position:
+            break
+        fields.append((match.group(1).decode("ascii").lower(), match.group(2)))
+        position = match.end()
+    if position < block_end:  # something in it is no field
+        return _read_lines(data, start, block_end, body)
+    return fields, body, False
 
 
 def _read_lines(data: bytes, start: int, block_end: int, body: int) -> tuple[Fields, int, bool]:
@@ -144,6 +155,12 @@ def _decode_payload(encoding: str, payload: str) -> bytes:
 
 def decode_base64(data: bytes) -> bytes:
     """Base64 read leniently (RFC 2045 section 6.8): noise skipped, padding repaired, several padded runs joined."""
+    padding = data.find(b"=")
+    if padding < 0 or not data[padding:].strip(b"=\r\n \t"):
+        try:
+            return binascii.a2b_base64(data)  # as it should be: no copy of 25 MB is made
+        except binascii.Error:
+            pass
     core = data.rstrip(b"=\r\n \t")
     if b"=" in core:
         first, *others = _split_runs(core)

@@ -247,7 +247,7 @@ def _cut_sent_from(lines: list[str], end: int) -> int:
         bare = lines[number].strip()
         if not bare:
             continue
-        if quote_words.SENT_FROM.match(bare):
+        if quote_words.is_sent_from(bare):
             start, below = number, 0
         elif below >= 3 or start < end:
             break

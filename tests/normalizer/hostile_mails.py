@@ -102,7 +102,7 @@ def mails() -> dict[str, bytes]:
         "A39 dashes": f"{sender}\n" + "-" * 100_000,
         "A39 from from": f"{sender}\n" + "From:\n" * 20_000,
         "A39 wrote": f"{sender}\n" + "On 3 Feb 2025\nAnna <a@x.org>\nwrote\nso:\n" * 10_000,
-        "A39 lines": f"{sender}\n" + "> a\n" * 500_000,
+        "A39 lines": f"{sender}\n" + "> a\n" * 200_000,
         "A39 newlines": f"{sender}\n" + "\n" * 1_000_000,
         "A39 addresses": f"{sender}\n" + "a@" * 200_000,
         "A43 long name": f"{sender}Content-Type: application/x; name={'n' * 10_000}\n\nx",
@@ -113,9 +113,9 @@ def mails() -> dict[str, bytes]:
         "A56 one long line": f"{sender}\n" + "c" * 4_000_000,
         "A57 terminal": f"{sender}Subject: \x1b[2J\x9b31m=?utf-8?q?=1B[0m=0A2025_INFO_fake?=\n\n\x1b]0;owned\x07Hello",
         "uuencoded": f"{sender}\n" + "begin 644 a\n" * 100_000,
-        "flowed": f"{sender}Content-Type: text/plain; format=flowed\n\n" + "a \n" * 500_000,
+        "flowed": f"{sender}Content-Type: text/plain; format=flowed\n\n" + "a \n" * 200_000,
         "enriched": f"{sender}Content-Type: text/enriched\n\n" + "<param><b>" * 100_000,
-        "dashes that delimit": f"{sender}Content-Type: multipart/mixed; boundary=B\n\n" + "--x\n" * 300_000,
+        "dashes that delimit": f"{sender}Content-Type: multipart/mixed; boundary=B\n\n" + "--x\n" * 100_000,
     }
     octets = {
         "A45 zip bomb": with_file("application/zip", zip_bomb(), name="../../bomb.zip"),
