@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs, on Debian or Ubuntu and as root, what the tests start privately: RabbitMQ, PostgreSQL, Dovecot, and chromium
-# with fonts for the scripts our tests write in. Nothing is started or enabled: a policy-rc.d that answers 101 ("not allowed",
+# Installs, on Debian or Ubuntu and as root, what the tests start privately: RabbitMQ, PostgreSQL, Dovecot, Postfix and
+# chromium with fonts for the scripts our tests write in. Nothing is started or enabled: a policy-rc.d that answers 101 ("not allowed",
 # see invoke-rc.d(8)) is in place while packages are configured. Run it as often as you like; what is there is left alone.
 set -eu
 
@@ -15,6 +15,7 @@ has_font() { have fc-list && [ -n "$(fc-list ":lang=$1" family 2>/dev/null | hea
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || want postgresql
 [ -x /usr/sbin/dovecot ] && [ -x /usr/lib/dovecot/imap ] || want dovecot-imapd
 have openssl || want openssl
+have postfix || want postfix
 have chromium || want chromium
 has_font ru || want fonts-dejavu-core
 has_font zh-tw || want fonts-wqy-zenhei
@@ -22,7 +23,7 @@ have ps || want procps
 have setpriv || want util-linux
 
 if [ -z "$wanted" ]; then
-    say "RabbitMQ, PostgreSQL, Dovecot and chromium are installed"
+    say "RabbitMQ, PostgreSQL, Dovecot, Postfix and chromium are installed"
     exit 0
 fi
 if ! have apt-get; then
@@ -68,4 +69,5 @@ fi
 disable() { if have systemctl; then systemctl disable "$@" >/dev/null 2>&1 || true; fi; }
 case " $wanted " in *" rabbitmq-server "*) disable rabbitmq-server ;; esac
 case " $wanted " in *" dovecot-imapd "*) disable dovecot.service dovecot.socket ;; esac
+case " $wanted " in *" postfix "*) disable postfix ;; esac
 say "Installed$wanted; no service was started"

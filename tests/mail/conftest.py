@@ -119,6 +119,8 @@ OpenDesk = Callable[..., Any]
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
     """Every conversation on every event loop that may be under it: their transports differ in details."""
     factories: dict[str, Any] = {"asyncio": asyncio.new_event_loop}
+    if getattr(getattr(item, "module", None), "ONE_LOOP_WILL_DO", False):
+        return factories
     with suppress(ImportError):
         import uvloop
 
