@@ -154,7 +154,10 @@ def _compose(found: Bodies) -> None:
         found.letter = "\n".join(text for _, text in htmls)
     if not found.letter.strip():
         found.html = found.html or found.spare_html
-        found.letter = found.spare_text or (markup.to_marked_text(found.html) if found.html else found.letter)
+        if found.spare_text:
+            found.letter = found.spare_text
+        elif found.html:
+            found.letter, found.rendered = markup.to_marked_text(found.html), True
     _add_events(found)
     if found.encrypted and not found.letter.strip():
         found.letter = sealed.ENCRYPTED_NOTE

@@ -15,6 +15,9 @@ def undo_encoding(data: bytes, encoding: str, problem: Callable[[str, str], None
     if encoding in ("", "7bit", "8bit", "binary", "7-bit", "8-bit", "none"):
         return data
     if encoding in ("base64", "base-64", "b64"):
+        padding = data.find(b"=")
+        if padding >= 0 and data[padding:].strip(b"=\r\n \t"):
+            problem("mime_ambiguous", "base64 goes on behind its padding; some readers stop there, we read on")
         return headers.decode_base64(data)
     if encoding in ("quoted-printable", "quotedprintable", "qp"):
         return binascii.a2b_qp(data)

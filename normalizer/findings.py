@@ -18,6 +18,7 @@ class Bodies:
     """`texts` and `htmls` are the pieces; the first fields are what they make together."""
 
     letter: str = ""  # the text, with `markup.HISTORY` marks where it is rendered html
+    rendered: bool = False  # the letter is the html, not a text beside it
     html: str = ""
     below: str = ""  # the texts of attached mails
     attachments: list[Attachment] = field(default_factory=list)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from normalizer import bodies, headers, markup
+from normalizer import bodies, headers, markup, quoting
 from normalizer.message import Attachment, Hit
 from normalizer.structure import MAX_FIELD_BYTES, OverBudgetError, Tree, skip_preamble
 
@@ -26,6 +26,7 @@ class Mail:
     letter: str = ""  # the text parts, or the html rendered when there is no text; invitations above it
     marked_text: str = ""  # the letter with `markup.HISTORY` where the client's html says that older messages begin
     html: str = ""
+    rendered: bool = False  # the letter is this html, rendered; there was no text beside it
     attachments: tuple[Attachment, ...] = ()
     problems: tuple[Hit, ...] = ()
     content_type: str = "text/plain"
@@ -55,6 +56,16 @@ class Mail:
     def all(self, name: str) -> list[str]:
         """Every field of that name, in order, encoded words decoded."""
         return [headers.decode_words(value) for key, value in self.fields if key == name]
+
+    @property
+    def visible(self) -> quoting.Parts:
+        """What the customer newly wrote: by the text; by the html where only its markup knows what is old."""
+        parts = quoting.split_marked(self.marked_text)
+        if not parts.quoted and self.html and not self.rendered and markup.cites(self.html):
+            by_html = quoting.split("", self.html)
+            if by_html.quoted and by_html.reply:
+                return by_html
+        return parts
 
     @property
     def subject(self) -> str:
@@ -104,6 +115,7 @@ def _read(tree: Tree) -> Mail:
         letter=letter,
         marked_text=found.letter,
         html=found.html,
+        rendered=found.rendered,
         signed=found.signed,
         attachments=tuple(found.attachments),
         problems=tuple(tree.problems.values()),

@@ -135,6 +135,10 @@ class Tree:
         if "/" not in part.content_type:
             unknown = "application/octet-stream" if part.filename else part.default_type
             part.content_type = {"text": "text/plain"}.get(part.content_type, unknown)
+        if part.multipart and part.encoding in ("base64", "quoted-printable"):
+            self.problem(
+                "mime_ambiguous", f"a multipart in {part.encoding}, which RFC 2045 forbids; it is read as it is"
+            )
 
     def describe_field(self, part: Part, name: str, value: bytes) -> None:
         if name == "content-type":

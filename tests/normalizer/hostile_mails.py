@@ -112,7 +112,7 @@ def mails() -> dict[str, bytes]:
         "A54 one long field": f"{sender}X-Long: " + "a" * 1_000_000 + "\n\nx",
         "A56 one long line": f"{sender}\n" + "c" * 4_000_000,
         "A57 terminal": f"{sender}Subject: \x1b[2J\x9b31m=?utf-8?q?=1B[0m=0A2025_INFO_fake?=\n\n\x1b]0;owned\x07Hello",
-        "uuencoded": f"{sender}\n" + "begin 644 a\n" * 100_000,
+        "uuencoded": f"{sender}\n" + "begin 644 a\n" * 30_000,
         "flowed": f"{sender}Content-Type: text/plain; format=flowed\n\n" + "a \n" * 200_000,
         "enriched": f"{sender}Content-Type: text/enriched\n\n" + "<param><b>" * 100_000,
         "dashes that delimit": f"{sender}Content-Type: multipart/mixed; boundary=B\n\n" + "--x\n" * 100_000,

@@ -156,6 +156,8 @@ def test_a_bounce_says_who_and_what() -> None:
         ("mime_ambiguous", mail("Content-Type: text/plain", "Content-Type: text/html", "", "x")),
         ("mime_ambiguous", mail("Content-Transfer-Encoding: 7bit", "Content-Transfer-Encoding: base64", "", "x")),
         ("mime_ambiguous", mail("Content-Type: multipart/mixed; boundary=a; boundary=B", "", "--a", "", "x", "--a--")),
+        ("mime_ambiguous", mail("Content-Transfer-Encoding: base64", "", "SGk=", "SGk=")),
+        ("mime_ambiguous", parts("mixed", "\nx").replace(b"\n\n", b"\nContent-Transfer-Encoding: base64\n\n", 1)),
         ("mime_unclosed", parts("mixed", "\nx", end="")),
         ("mime_no_boundary", mail("Content-Type: multipart/mixed", "", "x")),
         ("encoding_unknown", mail("Content-Transfer-Encoding: yenc", "", "x")),
@@ -241,6 +243,56 @@ def test_what_bytes_look_like(content: bytes, looks_like: str) -> None:
 def test_text_and_html_that_disagree_are_both_kept() -> None:
     read = mime.parse(parts("alternative", "\nyes", "Content-Type: text/html\n\n<p>no</p>"))
     assert (read.text, markup.to_text(read.html)) == ("yes", "no")
+
+
+ATTACHED = (
+    "Content-Type: message/rfc822\n\nFrom: Änna <anna@x.org>\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\nX: y\n\ninside"
+)
+
+
+def test_an_attached_mail_is_shown_below_the_letter_and_stays_a_file() -> None:
+    read = mime.parse(parts("mixed", "\nSee below.", ATTACHED))
+    shown = "---------- message.eml ----------\nFrom: Änna <anna@x.org>\nSubject: Grüße\n\ninside"
+    assert (read.letter, read.text) == ("See below.", f"See below.\n\n{shown}")
+    assert (read.visible.reply, read.attachments[0].filename) == ("See below.", "Grüße.eml")
+    alone = mime.parse(parts("mixed", ATTACHED))
+    assert alone.letter == ""
+    assert alone.text == alone.visible.reply == shown
+
+
+def test_the_returned_mail_of_a_report_is_not_shown() -> None:
+    assert mime.parse(parts("report", "\nIt failed.", ATTACHED)).text == "It failed."
+
+
+def test_an_attached_mail_over_budget_is_only_a_file() -> None:
+    inner = "Content-Type: message/rfc822\n\n" + "X: y\n" * 1_500 + "\ninside"
+    read = mime.parse(parts("mixed", "\nHello", inner))
+    assert (read.text, len(read.attachments)) == ("Hello", 1)
+    assert "attached_mail_unread" in [problem.name for problem in read.problems]
+
+
+def test_a_text_past_the_limit_is_cut_at_a_line_and_attached_whole() -> None:
+    data = mail("", "a line\n" * 200_000)
+    read = mime.parse(data)
+    assert len(read.text) <= 1_000_000
+    assert read.text.endswith("a line")
+    assert (read.attachments[0].filename, read.attachments[0].size) == ("whole-text.txt", 1_400_000)
+    assert "truncated" in [problem.name for problem in read.problems]
+    html = mime.parse(mail("Content-Type: text/html", "", "<p>a line</p>\n" * 200_000))
+    assert len(html.html) <= 2_000_000
+    assert html.attachments[0].filename == "whole-text.html"
+
+
+def test_a_part_of_no_known_type_with_a_name_is_a_file() -> None:
+    read = mime.parse(mail('Content-Type: unknown; name="test"', "", "\x01\x02"))
+    assert [(item.filename, item.content_type) for item in read.attachments] == [("test", "application/octet-stream")]
+
+
+def test_what_is_new_is_looked_for_in_the_html_when_the_text_does_not_say() -> None:
+    old = '<p>New.</p><blockquote type="cite">Old.</blockquote>'
+    read = mime.parse(parts("alternative", "\nNew.\n\nOld.", f"Content-Type: text/html\n\n{old}"))
+    assert read.visible.reply == "New."
+    assert mime.parse(mail("Content-Type: text/html", "", old)).visible.reply == "New."
 
 
 def read_anything(data: bytes) -> None:
