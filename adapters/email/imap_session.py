@@ -43,6 +43,7 @@ MAX_MAILS: Final = 10_000_000  # a folder that claims more is not believed
 HEADER_OCTETS: Final = 262_144
 _SLOWEST: Final = 65_536  # octets a second below which a transfer is given up
 _COMMAND_SECONDS: Final = 30.0
+_CHANGE_SECONDS: Final = 60.0  # moving hundreds of mails may take a server its time
 _ANSWER_OCTETS: Final = 262_144
 _AGAIN_LATER: Final = ("UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "OVERQUOTA", "CONTACTADMIN")  # RFC 5530
 _KNOWN_ITEMS: Final = frozenset(
@@ -121,7 +122,7 @@ class Session:
         """Say goodbye if the server listens, and close."""
         client, self._client = self._client, None
         if client is not None:
-            self._allowance.grant(2.0, octets=_ANSWER_OCTETS)
+            self._allowance.grant(2.0, text=_ANSWER_OCTETS)
             with contextlib.suppress(Exception):
                 client.wire.logout()
             with contextlib.suppress(OSError):
@@ -166,7 +167,7 @@ class Session:
             criteria += [b"SINCE", format_criteria_date(datetime(since.year, since.month, since.day, tzinfo=UTC))]
         found: set[int] = set()
         for window in self._windows(low, view):
-            with self._speaking(octets=2 * MAX_LINE) as client:
+            with self._speaking(text=2 * MAX_LINE) as client:
                 found.update(client.search([*window, *criteria]))
         top = high if high is not None else MAX_UID + 1
         return sorted(uid for uid in found if low <= uid < top)  # "9:*" also names the last mail, whatever its UID
@@ -174,22 +175,23 @@ class Session:
     def metas(self, uids: Sequence[int]) -> dict[int, Meta]:
         """Size and date of arrival by UID. What the server does not answer for is left out."""
         found: dict[int, Meta] = {}
-        for uid, items in self._fetch(
-            uids, "(UID RFC822.SIZE INTERNALDATE)", _ANSWER_OCTETS + 1_000 * len(uids), 4_096
-        ):
+        for uid, items in self._fetch(uids, "(UID RFC822.SIZE INTERNALDATE)"):
             size = items.get(b"RFC822.SIZE")
             if isinstance(size, int):
                 known = found.get(uid)
                 found[uid] = Meta(max(size, known.size if known else 0), _date(items.get(b"INTERNALDATE")))
         return found
 
-    def bodies(self, uids: Sequence[int], octets: int, largest: int) -> list[tuple[int, bytes]]:
-        """The mails, untouched and still unread; two for a UID if the server keeps two. Allowed: `octets` in all."""
-        return self._parts(uids, "BODY[]", "(UID BODY.PEEK[])", octets, largest)
+    def bodies(self, uids: Sequence[int], expected: int, largest: int) -> list[tuple[int, bytes]]:
+        """The mails, untouched and still unread; two for a UID if the server keeps two. Octets: by their sizes in all,
+        and the most for one. Sizes are estimates on some servers, and Exchange's are often too small.
+        """
+        allowed = largest if len(uids) == 1 else expected * 5 // 4 + 4_096 * len(uids)
+        return self._parts(uids, "BODY[]", "(UID BODY.PEEK[])", expected, allowed, largest)
 
     def header(self, uid: int) -> bytes:
         """The header alone."""
-        found = self._parts([uid], "BODY[HEADER]", "(UID BODY.PEEK[HEADER])", HEADER_OCTETS, HEADER_OCTETS)
+        found = self._parts([uid], "BODY[HEADER]", "(UID BODY.PEEK[HEADER])", 0, HEADER_OCTETS, HEADER_OCTETS)
         return found[0][1] if found else b""
 
     def move(self, uids: Sequence[int], target: str) -> None:
@@ -230,7 +232,7 @@ class Session:
                 if client.wire.tagged_commands[tag]:
                     raise RejectedError("the server refuses to IDLE")
             news = any(map(_tells_of_mail, lines))
-            self._allowance.grant(seconds, octets=_ANSWER_OCTETS)
+            self._allowance.grant(seconds, text=_ANSWER_OCTETS)
             try:
                 while not news:
                     line = client.wire._get_line()
@@ -239,7 +241,7 @@ class Session:
                     news = _tells_of_mail(line)
             except TimeoutError:
                 news = False
-            self._allowance.grant(_COMMAND_SECONDS, octets=_ANSWER_OCTETS)
+            self._allowance.grant(_COMMAND_SECONDS, text=_ANSWER_OCTETS)
             client._idle_tag = tag
             client.idle_done()
         return news
@@ -261,6 +263,8 @@ class Session:
                     client.plain_login(options.user, password)
                 elif client.has_capability("LOGINDISABLED"):
                     raise LoginError("the server takes no password on this connection; use tls or starttls")
+                elif not (options.user + password).isascii():
+                    raise LoginError("the server takes only ASCII in a name and a password")
                 else:
                     client.login(_quoted(options.user), password)
         except RejectedError as error:
@@ -284,9 +288,11 @@ class Session:
         spans = [(start, min(start + SEARCH_WINDOW - 1, view.exists)) for start in starts]
         return [[f"{start}:{end if end < view.exists else '*'}".encode()] for start, end in reversed(spans)]
 
-    def _parts(self, uids: Sequence[int], name: str, query: str, octets: int, largest: int) -> list[tuple[int, bytes]]:
+    def _parts(
+        self, uids: Sequence[int], name: str, query: str, expected: int, allowed: int, largest: int
+    ) -> list[tuple[int, bytes]]:
         found: list[tuple[int, bytes]] = []
-        for uid, items in self._fetch(uids, query, octets + _ANSWER_OCTETS, largest):
+        for uid, items in self._fetch(uids, query, expected, allowed, largest):
             if (body := items.get(name.encode())) is None:
                 continue
             if not isinstance(body, bytes):
@@ -295,12 +301,13 @@ class Session:
         return found
 
     def _fetch(
-        self, uids: Sequence[int], query: str, octets: int, literal: int
+        self, uids: Sequence[int], query: str, expected: int = 0, allowed: int = 65_536, largest: int = 4_096
     ) -> Iterator[tuple[int, dict[bytes, Any]]]:
         """Every FETCH answer by itself: IMAPClient would lay two mails of one UID over each other, and lose one."""
         wanted = set(uids)
-        with self._speaking(_COMMAND_SECONDS + octets / _SLOWEST, octets=octets, literal=literal):
-            told = parse_response(self._uid("FETCH", uid_set(uids), query))
+        seconds = _COMMAND_SECONDS + max(expected, 2**20 if allowed > expected else 0) / _SLOWEST
+        with self._speaking(seconds, literals=allowed, literal=largest):
+            told = parse_response(self._uid("FETCH", uid_set(uids), query, keep=True))
             if len(told) % 2:
                 raise ProtocolError("an answer to FETCH is incomplete")
             answers = [_items(number, items) for number, items in zip(told[::2], told[1::2], strict=True)]
@@ -309,8 +316,8 @@ class Session:
             if isinstance(uid, int) and uid in wanted:
                 yield uid, items
 
-    def _uid(self, command: str, *arguments: str) -> list[Any]:
-        with self._speaking(keep=True) as client:
+    def _uid(self, command: str, *arguments: str, keep: bool = False) -> list[Any]:
+        with self._speaking(_CHANGE_SECONDS, keep=keep) as client:
             kind, data = client.wire.uid(command, *arguments)
             if kind != "OK":
                 raise imaplib.IMAP4.error(f"{command} failed: {_text(data)}")
@@ -330,13 +337,14 @@ class Session:
         self,
         seconds: float = _COMMAND_SECONDS,
         *,
-        octets: int = _ANSWER_OCTETS,
+        text: int = _ANSWER_OCTETS,
+        literals: int = 65_536,
         literal: int = 65_536,
         keep: bool = False,
     ) -> Iterator[Any]:
         """One exchange within its allowance. Whatever goes wrong in it becomes one of our words."""
         if not keep:
-            self._allowance.grant(seconds, octets=octets, literal=literal)
+            self._allowance.grant(seconds, text=text, literals=literals, literal=literal)
         try:
             yield self._client
         except (TemporaryError, PermanentError):

@@ -100,6 +100,10 @@ class Walk:
         self._now = now
         self._troubles: list[str] = []
         self._tidies = True  # until it fails; the next walk tries again
+        self._came = False
+        self._failed = ""  # why one of the new mails could not be had
+        self._why = ""  # the latest reason of all
+        self._tried: set[tuple[str, int]] = set()
 
     def pages(self) -> Generator[Page]:
         """All that is new, then what is owed. Raises `TemporaryError` and `PermanentError`; what was yielded stands."""
@@ -109,6 +113,8 @@ class Walk:
                 yield from self._folder(folder)
             except RejectedError as error:
                 self._troubles.append(str(error))  # the other folders are read all the same
+        if self._failed and not self._came:  # not one mail is the matter, but the mailbox
+            self._troubles.append(self._failed)
         if self._troubles:
             raise TemporaryError("; ".join(self._troubles[:5]), retry_after=self._options.poll_seconds)
 
@@ -153,6 +159,7 @@ class Walk:
             for group in _groups(uids, metas, self._limit):
                 arrivals = self._together(session, folder, state, group, metas)
                 done += len(group)
+                self._came = True
                 state.uid = group[-1]
                 yield from self._page(folder, state, arrivals)
                 session = self._reselected(folder, state)
@@ -162,6 +169,8 @@ class Walk:
                 self._line.drop()
         for uid in uids[done:]:
             arrivals = self._alone(folder, state, uid)
+            self._came = self._came or bool(arrivals)
+            self._failed = self._why if uid in state.holes else self._failed
             state.uid = uid
             yield from self._page(folder, state, arrivals)
 
@@ -173,8 +182,7 @@ class Walk:
             raise _IncompleteError("not every mail has a size")
         if len(group) == 1 and metas[group[0]].size > self._limit:
             return [self._header_only(session, folder, state, group[0], metas[group[0]])]
-        octets = sum(metas[uid].size for uid in group) * 5 // 4 + 4_096 * len(group)
-        found = session.bodies(group, octets, self._limit)
+        found = session.bodies(group, sum(metas[uid].size for uid in group), self._limit)
         if {uid for uid, _ in found} != set(group):
             raise _IncompleteError("not every mail has a body")
         return [self._arrival(folder, state, uid, body, metas[uid]) for uid, body in sorted(found, key=_by_uid)]
@@ -200,7 +208,7 @@ class Walk:
         if meta.size > self._limit:
             return [self._header_only(session, folder, state, uid, meta)]
         try:
-            bodies = session.bodies([uid], self._limit, self._limit)
+            bodies = session.bodies([uid], meta.size, self._limit)
         except TooLargeError as error:  # its size was a lie
             self._line.drop()
             self._line.select(folder, state)
@@ -215,6 +223,8 @@ class Walk:
         if len(state.holes) > MAX_HOLES:
             raise TemporaryError(f"mailbox {self._options.account}: more than {MAX_HOLES} mails cannot be fetched")
         hole.missed(self._now())
+        self._why = why
+        self._tried.add((folder, uid))
         if hole.tries == 1:
             log.warning("a mail could not be fetched and is tried again: %s, folder %s, UID %d", why, folder, uid)
         if hole.tries != TELL_AFTER:
@@ -247,7 +257,8 @@ class Walk:
 
     def _owed(self, folder: str, state: FolderState) -> Iterator[Page]:
         """Holes that are due."""
-        for uid in sorted(uid for uid, hole in state.holes.items() if hole.due <= self._now()):
+        due = [uid for uid, hole in state.holes.items() if hole.due <= self._now()]
+        for uid in sorted(uid for uid in due if (folder, uid) not in self._tried):
             before = self._cursor.dump()
             arrivals = self._alone(folder, state, uid)
             if arrivals or self._cursor.dump() != before:

@@ -1,4 +1,4 @@
-"""An IMAP connection that trusts its server with nothing: every read has a deadline and an allowance of octets.
+"""An IMAP connection that trusts its server with nothing: every exchange has a deadline and an allowance.
 
 imaplib reads whatever a server sends: a literal of two gigabytes into memory, untagged lines without end, one octet
 every nineteen seconds. Here all reading goes through one place that counts, and that another thread can interrupt.
@@ -19,6 +19,7 @@ from imapclient import IMAPClient, SocketTimeout
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 20.0  # silence; an exchange that keeps talking has its own, longer deadline
+MAX_LINES: Final = 20_000  # in one answer; where flags change by the thousand, reconnecting is cheaper
 MAX_LINE: Final = 1_000_000  # a SEARCH of 50,000 UIDs is one line of up to 550,000 octets
 _BUFFER: Final = 65_536
 
@@ -43,13 +44,30 @@ class Allowance:
     """What the server may send in answer to one command."""
 
     def __init__(self) -> None:
-        self.grant(READ_SECONDS, octets=_BUFFER * 4)
+        self.grant(READ_SECONDS, text=_BUFFER)
 
-    def grant(self, seconds: float, *, octets: int, literal: int = _BUFFER) -> None:
-        """From now on: this long, this many octets, in literals of at most `literal`."""
+    def grant(self, seconds: float, *, text: int, literals: int = _BUFFER, literal: int = _BUFFER) -> None:
+        """From now on: this long, so many octets of lines and so many in literals, each of at most `literal`."""
         self.deadline = time.monotonic() + seconds
-        self.octets = octets
+        self.lines = MAX_LINES
+        self.text = text
+        self.literals = literals
         self.literal = literal
+
+    def spend_line(self, octets: int) -> None:
+        """Raises `TooMuchError`."""
+        self.lines -= 1
+        self.text -= octets
+        if self.lines < 0 or self.text < 0:
+            raise TooMuchError("it sent more than was asked for")
+
+    def spend_literal(self, octets: int) -> None:
+        """Before it is read. Raises `TooMuchError`."""
+        if octets > self.literal:
+            raise TooLargeLiteralError(octets)
+        self.literals -= octets
+        if self.literals < 0:
+            raise TooMuchError("it sent more than was asked for")
 
 
 class Wire(imaplib.IMAP4):
@@ -78,10 +96,7 @@ class Wire(imaplib.IMAP4):
 
     def read(self, size: int) -> bytes:
         """A literal of exactly `size` octets."""
-        if size > self.allowance.literal:
-            raise TooLargeLiteralError(size)
-        if size > self.allowance.octets + _BUFFER:
-            raise TooMuchError("it sent more than was asked for")
+        self.allowance.spend_literal(size)
         data = self._reader().read(size)
         if len(data) < size:
             raise self.abort("the server hung up in the middle of a mail")
@@ -92,6 +107,7 @@ class Wire(imaplib.IMAP4):
         line = self._reader().readline(MAX_LINE + 1)
         if len(line) > MAX_LINE:
             raise TooMuchError(f"it sent a line of more than {MAX_LINE} octets")
+        self.allowance.spend_line(len(line))
         return line
 
     def shutdown(self) -> None:
@@ -134,7 +150,7 @@ class Client(IMAPClient):  # type: ignore[misc]  # IMAPClient has no types
 
 
 class _Metered(io.RawIOBase):
-    """The socket as a raw stream: waits no longer than allowed, counts, and listens to `wake`."""
+    """The socket as a raw stream: waits no longer than allowed, and listens to `wake`."""
 
     def __init__(self, sock: socket.socket, allowance: Allowance, wake: socket.socket) -> None:
         self._sock = sock
@@ -146,11 +162,7 @@ class _Metered(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the only buffer it is given
         self._wait()
-        count = self._sock.recv_into(buffer)
-        self._allowance.octets -= count
-        if self._allowance.octets < 0:
-            raise TooMuchError("it sent more than was asked for")
-        return count
+        return self._sock.recv_into(buffer)
 
     def _wait(self) -> None:
         left = self._allowance.deadline - time.monotonic()

@@ -232,7 +232,7 @@ class _Talk:
         elif fault == "drip":
             for octet in whole:
                 await self.send(bytes([octet]))
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
         elif fault not in ("omit", "unknown"):
             await self.send(b"* 1 FETCH (FLAGS (\\Answered))\r\n" + whole)  # unasked for, as servers do
 

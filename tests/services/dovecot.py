@@ -10,6 +10,7 @@ import os
 import pwd
 import secrets
 import shutil
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -107,6 +108,12 @@ class DovecotServer:
     def certificate(self) -> Path:
         """PEM of the self-signed certificate, for `localhost`."""
         return self._folder / "cert.pem"
+
+    def server_context(self) -> ssl.SSLContext:
+        """For a server of a test's own under the same name."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.certificate, self._folder / "key.pem")
+        return context
 
     def start(self) -> None:
         """Start it, or start it again with the mail it has."""
