@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from normalizer import addresses, binhex, calendar_text, files, headers, sealed, tnef
+from normalizer import addresses, binhex, calendar_text, files, headers, sealed, tags, tnef
 from normalizer.findings import Bodies
 from normalizer.structure import OverBudgetError, Part, Tree
 
@@ -69,7 +69,7 @@ def _open_tnef(tree: Tree, data: bytes, found: Bodies) -> bool:
     for item in inside.files:
         kind = item.content_type.lower() if "/" in item.content_type else "application/octet-stream"
         found.attach(item.name, kind, item.content, item.content_id, inline=bool(item.content_id))
-    found.spare_text = found.spare_text or inside.text
+    found.spare_text = found.spare_text or inside.text.translate(tags.CONTROLS)
     found.spare_html = found.spare_html or inside.html
     if inside.damaged:
         tree.problem("tnef_damaged", "an Outlook attachment (winmail.dat) could not be read to its end")
@@ -105,7 +105,7 @@ def look_for_armour(tree: Tree, text: str, found: Bodies) -> str:
     """Text with the armour of a PGP signature taken off; PGP encryption inside a text is named."""
     if "-----BEGIN PGP" not in text:
         return text
-    if sealed.PGP_MESSAGE in text:
+    if f"\n{sealed.PGP_MESSAGE}" in f"\n{text}":
         tree.problem("encrypted", "the text is encrypted with PGP; only the person who holds the key can read it")
     plain = sealed.take_off_armour(text)
     if plain is None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normalizer import markup, mime
+from normalizer import automated, forwarding, markup, mime
 
 
 def mail(*lines: str, header: str = "From: a@x.org\nSubject: s\n") -> bytes:
@@ -301,6 +301,9 @@ def read_anything(data: bytes) -> None:
     except mime.OverBudgetError as error:
         assert error.sentence
         return
+    assert read.visible.reply or not read.marked_text.strip()
+    automated.recognise(read, "anna@x.org", mail_from="", own=["support@desk.example"])
+    forwarding.original(read)
     for value in (read.text, read.html, read.subject, *(item.filename for item in read.attachments)):
         value.encode("utf-8")
     assert "\x00" not in read.text
@@ -327,6 +330,20 @@ TOKENS = [
     b"Content-Transfer-Encoding: base64\n",
     b"message/rfc822",
     b"multipart/alternative",
+    b"multipart/report",
+    b"multipart/signed",
+    b"message/delivery-status",
+    b"application/ms-tnef",
+    b"application/pkcs7-mime",
+    b"application/mac-binhex40",
+    b"text/calendar",
+    b"BEGIN:VEVENT\n",
+    b"-----BEGIN PGP SIGNED MESSAGE-----\n",
+    b"From: a@x.org\n",
+    b"Subject: Fwd: x\n",
+    b"---------- Forwarded message ---------\n",
+    b"On 3 Feb 2025, Anna <a@x.org> wrote:\n",
+    b"> ",
     b"\xff\xfe",
     b"\x00",
     b"begin 644 x\n",
