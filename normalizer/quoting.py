@@ -146,7 +146,7 @@ class _Scan:
         last = number
         position = number + 1
         while position < min(self.total, number + 14):
-            line = self.lines[position].strip()
+            line = self.lines[position]  # white space at its end is gone: a blank line is empty
             if not line:
                 blanks += 1
                 if blanks > 4 or (blanks > 1 and len(roles) > 2):

@@ -18,7 +18,7 @@ from normalizer.thread_keys import key_value
 from tests.normalizer import hostile_mails
 from tests.normalizer.hostile_mails import text_mail
 
-pytestmark = pytest.mark.timeout(10)
+pytestmark = pytest.mark.timeout(60)
 KEY = "reply-secret"
 
 
