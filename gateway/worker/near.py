@@ -17,25 +17,27 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import cached_property
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Levenshtein
 
 from normalizer.fingerprint import digest
-from normalizer.sketch import MAX_CHARACTERS, UNSPACED, sketch, tokens
+from normalizer.sketch import UNSPACED, sketch, tokens
 
 MIN_WEIGHT: Final = 80  # see `weight`: below it, people say the same about different matters
 RATIO: Final = 88.0  # percent; default of the setting near_duplicate_ratio
 WINDOW: Final = timedelta(minutes=60)  # default of the setting near_duplicate_window_minutes
 KEYS: Final = 4  # phrases by which a candidate is found
-MAX_CANDIDATES: Final = 200  # who repeats a phrase more often within the window is a machine
+MAX_LENGTH: Final = 4_000  # letters; comparing takes time that grows with their square: 1 ms for two such texts
+MAX_CANDIDATES: Final = 50  # who says more within the window is a machine, and its alerts are not compared
 _TAIL: Final = 400  # characters a signature may add
 _TYPO: Final = 60.0  # percent of equal letters in a word and its misspelling
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
     """What somebody said, and where it is: the message itself (`receipt`), its ticket (planned ones are negative)."""
 
@@ -45,6 +47,11 @@ class Candidate:
     channel: str
     ticket: int = 0
     receipt: UUID | None = None
+
+    @cached_property
+    def words(self) -> _Words:
+        """The text as it is compared, made once however many others it is compared with."""
+        return _read(self.text)
 
 
 def keys_of(author: str, text: str) -> tuple[str, ...]:
@@ -63,32 +70,55 @@ def confirm(
 ) -> list[Candidate]:
     """Those of the candidates that say nearly the same as `new`, the most alike first (ties: the earlier).
 
-    All of them, because each is the same matter: taking only the best would make the order of arrival matter.
+    All of them, because each is the same matter: taking only the best would make the order of arrival matter. None
+    when the author said more than `MAX_CANDIDATES` things within the window.
     """
-    if not new.author or not new.text:
+    if not new.author or weight(new.text) < MIN_WEIGHT:
+        return []
+    around = [other for other in candidates if other.author == new.author and abs(other.at - new.at) <= window]
+    if len(around) > MAX_CANDIDATES:
         return []
     alike = [
         (-score, other.at, number)
-        for number, other in enumerate(candidates)
-        if other.author == new.author
-        and abs(other.at - new.at) <= window
-        and (score := resemblance(new.text, other.text)) >= ratio
+        for number, other in enumerate(around)
+        if (score := _compare(new.words, other.words, ratio)) >= ratio
     ]
-    return [candidates[number] for _, _, number in sorted(alike)]
+    return [around[number] for _, _, number in sorted(alike)]
 
 
 def resemblance(one: str, other: str) -> float:
-    """0 to 100, symmetric: how much of the two texts is the same. 0 when they may be two matters, or are too short.
+    """0 to 100, symmetric: how much of the two texts is the same. 0 for two matters, and for short and huge texts.
 
     What a signature adds behind the text counts for nothing; everything else counts by letters (`fuzz.ratio`).
     """
-    short, long = sorted((_plain(one), _plain(other)), key=lambda text: (len(text), text))
-    if weight(short) < MIN_WEIGHT:
+    return _compare(_read(one), _read(other), 0)
+
+
+class _Words(NamedTuple):
+    """A text without case and spacing; what it names by number or address; how much it says."""
+
+    plain: str
+    names: frozenset[str]
+    weight: int
+
+
+def _read(text: str) -> _Words:
+    plain = " ".join(unicodedata.normalize("NFKC", text[: 2 * MAX_LENGTH]).casefold().split())
+    names = frozenset(item.strip("#.:-–*_/=+€$£") for item in _NAMED.findall(plain))
+    return _Words(plain, names, weight(plain))
+
+
+def _compare(one: _Words, other: _Words, least: float) -> float:
+    """Cheap tests first: one in thousands of pairs has its words compared one by one."""
+    if min(one.weight, other.weight) < MIN_WEIGHT or max(len(one.plain), len(other.plain)) > MAX_LENGTH:
         return 0.0
-    score = fuzz.ratio(short, long, score_cutoff=50)
+    if not (one.names <= other.names or other.names <= one.names):
+        return 0.0
+    short, long = sorted((one.plain, other.plain), key=lambda text: (len(text), text))
+    score = fuzz.ratio(short, long, score_cutoff=least)
     if len(long) - len(short) <= _TAIL:
-        score = max(score, fuzz.ratio(short, long[: len(short)], score_cutoff=50))
-    return score if score and not _may_be_two_matters(short, long) else 0.0
+        score = max(score, fuzz.ratio(short, long[: len(short)], score_cutoff=least))
+    return score if score and not _words_replaced(tokens(short), tokens(long)) else 0.0
 
 
 def weight(text: str) -> int:
@@ -99,20 +129,6 @@ def weight(text: str) -> int:
 
 _UNSPACED: Final = re.compile(f"[{UNSPACED}]")
 _NAMED: Final = re.compile(r"[^\s,;!?()\[\]{}<>\"'«»„“”、。，]*[\d@][^\s,;!?()\[\]{}<>\"'«»„“”、。，]*")
-
-
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold().split())
-
-
-def _may_be_two_matters(one: str, other: str) -> bool:
-    ours, theirs = _names(one), _names(other)
-    return not (ours <= theirs or theirs <= ours) or _words_replaced(tokens(one), tokens(other))
-
-
-def _names(text: str) -> set[str]:
-    """Everything with a digit or an @: numbers of orders, amounts, dates, addresses, versions."""
-    return {item.strip("#.:-–*_/=+€$£") for item in _NAMED.findall(text)}
 
 
 def _words_replaced(one: list[str], other: list[str]) -> bool:
