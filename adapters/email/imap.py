@@ -66,6 +66,7 @@ class Mailbox:
         clock = asyncio.get_running_loop().time
         until = clock() + seconds
         while (left := until - clock()) > 0:
+            began = clock()
             try:
                 woken = await self._in_thread(partial(self._idle, min(left, _IDLE_SECONDS)))
             except (TemporaryError, PermanentError):
@@ -73,6 +74,8 @@ class Mailbox:
             if woken is None:
                 await asyncio.sleep(max(0.0, until - clock()))
             elif woken:
+                if clock() - began > _LONGEST_PAUSE:
+                    self._alarms = 0
                 pause = _FIRST_PAUSE * 2 ** min(self._alarms - 1, 10) if self._alarms else 0.0
                 self._alarms += 1
                 await asyncio.sleep(max(0.0, min(pause, _LONGEST_PAUSE, until - clock())))

@@ -81,6 +81,7 @@ class View:
     uid_next: int  # 0: not told
     exists: int
     keywords: frozenset[bytes] | None  # flags that last; None: not told
+    writable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Session:
         """Connect and log in. Raises `LostError`, `TemporaryError`, and `PermanentError` when we are not let in."""
         self.options = options
         self.view: View | None = None
+        self._secrets = [secret.get_secret_value() for secret in (options.password, options.access_token) if secret]
         self._allowance = Allowance()
         self._alarm, self._wake = socket.socketpair()
         self._client: Client | None = None
@@ -147,7 +149,10 @@ class Session:
         """Open a folder; read-only unless something is to be changed in it."""
         self.view = None
         with self._speaking() as client:
-            told = client.select_folder(folder, readonly=not writable)
+            try:
+                told = client.select_folder(folder, readonly=not writable)
+            except imaplib.IMAP4.readonly:  # it may still be read, and what cannot be done is said where it is tried
+                told, writable = client.select_folder(folder, readonly=True), False
             validity = int(told.get(b"UIDVALIDITY") or 0)
             if not 0 < validity <= MAX_UID:
                 raise ProtocolError("the folder has no UIDVALIDITY")
@@ -156,7 +161,7 @@ class Session:
                 raise TooMuchError(f"it claims {exists} mails in one folder")
             flags = told.get(b"PERMANENTFLAGS")
             keywords = frozenset(flag.lower() for flag in flags) if flags is not None else None
-            self.view = View(folder, validity, int(told.get(b"UIDNEXT") or 0), exists, keywords)
+            self.view = View(folder, validity, int(told.get(b"UIDNEXT") or 0), exists, keywords, writable)
             return self.view
 
     def uids_from(self, low: int, high: int | None = None, since: date | None = None) -> list[int]:
@@ -196,6 +201,7 @@ class Session:
 
     def move(self, uids: Sequence[int], target: str) -> None:
         """Move mails of the selected folder; the target is made if it does not exist (RFC 6851, else RFC 4315)."""
+        self._require_writable()
         with self._speaking() as client:
             moves = bool(client.has_capability("MOVE"))
             if not moves and not client.has_capability("UIDPLUS"):
@@ -211,10 +217,10 @@ class Session:
 
     def flag(self, uids: Sequence[int], keyword: str) -> None:
         """Add a flag to mails of the selected folder."""
-        view = self._selected()
+        view = self._require_writable()
         lasting = view.keywords
         if lasting is not None and b"\\*" not in lasting and keyword.lower().encode() not in lasting:
-            raise RejectedError(f"folder {view.folder} does not keep the flag {keyword}")
+            raise RejectedError(self._sentence(f"folder {view.folder} does not keep the flag {keyword}"))
         self._uid("STORE", uid_set(uids), "+FLAGS.SILENT", f"({keyword})")
 
     def idle(self, low: int, seconds: float) -> bool:
@@ -253,6 +259,7 @@ class Session:
         token = options.access_token.get_secret_value() if options.access_token else ""
         if options.token_command:
             token = run_token_command(options.token_command)
+            self._secrets.append(token)
         try:
             with self._speaking() as client:
                 if token:
@@ -276,6 +283,12 @@ class Session:
         if self.view is None:
             raise LostError(self._sentence("no folder is open"))
         return self.view
+
+    def _require_writable(self) -> View:
+        view = self._selected()
+        if not view.writable:
+            raise RejectedError(self._sentence(f"folder {view.folder} may only be read, so its mail stays as it is"))
+        return view
 
     def _windows(self, low: int, view: View) -> list[list[bytes]]:
         """Sequence numbers to search in turn, where one answer could be too long for a line.
@@ -369,9 +382,8 @@ class Session:
     def _sentence(self, error: object) -> str:
         """What went wrong, on one line, short, and without the secret a server may have quoted back."""
         text = " ".join("".join(char if char.isprintable() else " " for char in str(error)[:2_000]).split())
-        for secret in (self.options.password, self.options.access_token):
-            if secret is not None:
-                text = text.replace(secret.get_secret_value(), "***")
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
         return f"mailbox {self.options.account}: {text[:300] or 'no reason given'}"
 
 

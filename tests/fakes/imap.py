@@ -55,6 +55,7 @@ class FakeImap:
         self.capabilities = "IMAP4rev1 IDLE MOVE UIDPLUS"
         self.greeting = b"* OK ready\r\n"
         self.permanent = r"(\Seen \*)"
+        self.read_only = False
         self.login = ""  # the refusal, e.g. "NO [UNAVAILABLE] later"
         self.idle = ""  # bye, cut, silent
         self.answers: dict[str, Callable[[str], bytes]] = {}
@@ -132,6 +133,8 @@ class _Talk:
                 await self.send(f"{tag} {self.server.login}\r\n".encode())
             elif word == "FETCH" and self.refused:
                 await self.send(f"{tag} NO [SERVERBUG] cannot read that mail\r\n".encode())
+            elif word == "SELECT" and self.server.read_only:
+                await self.send(f"{tag} OK [READ-ONLY] selected\r\n".encode())
             elif word == "IDLE":
                 await self.send(f"{tag} OK idled\r\n".encode())
             else:

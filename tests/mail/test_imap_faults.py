@@ -281,6 +281,15 @@ async def test_mail_comes_in_even_where_it_cannot_be_tidied_and_that_is_loud(
     assert "after" not in state_of(reader)
 
 
+async def test_a_folder_that_may_only_be_read_is_read(server: FakeImap, reader: Reader) -> None:
+    server.read_only = True
+    reader.imap["after"] = "move:Archive"
+    with pytest.raises(TemporaryError, match="INBOX may only be read"):
+        await reader.poll()
+    assert len(reader.arrived) == 5
+    assert not server.asked("MOVE")
+
+
 # --- a server that talks nonsense --------------------------------------------------------------------------------
 
 NONSENSE: list[tuple[str, str, bytes]] = [
@@ -391,6 +400,16 @@ async def test_a_token_command_that_fails_is_temporary_and_silent_about_its_outp
         with pytest.raises(TemporaryError, match="exit code 3") as failed:
             await reader.poll()
     assert "secret" not in str(failed.value)
+
+
+async def test_a_token_quoted_back_by_the_server_is_not_told(server: FakeImap) -> None:
+    options = options_for(server) | {"token_command": "echo ya29.very-secret"}
+    del options["password"]
+    server.answers["AUTHENTICATE"] = lambda asked: b"TAG NO [AUTHENTICATIONFAILED] ya29.very-secret expired\r\n"
+    async with reading(options) as reader:
+        with pytest.raises(PermanentError, match="expired") as failed:
+            await reader.poll()
+    assert "ya29" not in str(failed.value)
 
 
 # --- waiting -----------------------------------------------------------------------------------------------------
