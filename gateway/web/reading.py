@@ -1,4 +1,4 @@
-"""How handlers read: one call, typed, through whichever store the process was given."""
+"""How handlers read and write: one call, typed, through whichever store the process was given."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ async def read(
     """Run a reading function of `gateway.store` over a connection."""
     store: Store = request.config_dict[RUNTIME].store
     return await store.read(fn, *args, **kwargs)
+
+
+async def write(
+    request: web.Request, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run a writing function of `gateway.store` in a transaction of its own."""
+    store: Store = request.config_dict[RUNTIME].store
+    return await store.write(fn, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""The API: Zendesk v2's shape, read side. Every route on one screen; every path with and without `.json`."""
+"""The API: Zendesk v2's shape. Every route on one screen; every path with and without `.json`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.web.api import files, others, search, tickets, users
-from gateway.web.api.answers import Handler, Window, guarded
+from gateway.web.api import corrections, files, others, people, search, tickets, users
+from gateway.web.api.answers import Handler, Window, guarded, not_allowed
 
 PREFIX: Final = "/api/v2"
 
@@ -22,6 +22,7 @@ _ROUTES: Final[dict[str, Handler]] = {
     "tickets/{id}/collaborators": tickets.list_collaborators,
     "tickets/{id}/comments": tickets.list_comments,
     "tickets/{id}/comments/count": tickets.count_comments,
+    "tickets/{id}/events": corrections.list_events,
     "tickets/{id}/incidents": tickets.list_incidents,
     "tickets/{id}/tags": tickets.list_tags,
     "incremental/tickets/cursor": tickets.list_changed,
@@ -33,6 +34,7 @@ _ROUTES: Final[dict[str, Handler]] = {
     "users/show_many": users.show_many,
     "users/{id}": users.show_user,
     "users/{id}/identities": users.list_identities,
+    "users/{id}/suggestions": users.list_suggestions,
     "users/{id}/tickets/assigned": tickets.list_none,
     "users/{id}/tickets/ccd": tickets.list_none,
     "users/{id}/tickets/requested": tickets.list_requested,
@@ -42,10 +44,25 @@ _ROUTES: Final[dict[str, Handler]] = {
     "suspended_tickets": others.list_suspended,
     "suspended_tickets/{id}": others.show_suspended,
     "attachments/{id}": files.show_attachment,
+    "job_statuses/{id}": corrections.show_job,
     "receipts/{id}": others.show_receipt,
+    "receipts/{id}/explanation": others.explain_receipt,
     "locales": others.list_locales,
     "account/settings": others.show_settings,
     **{path: others.list_empty(name) for path, name in others.EMPTY.items()},
+}
+_WRITES: Final[dict[tuple[str, str], Handler]] = {
+    ("POST", "tickets/{id}/merge"): corrections.merge,
+    ("POST", "tickets/{id}/split"): corrections.split,
+    ("POST", "tickets/{id}/move"): corrections.move,
+    ("POST", "tickets/{id}/relate"): corrections.relate,
+    ("POST", "events/{id}/undo"): corrections.undo_event,
+    ("PUT", "users/{id}"): people.update_user,
+    ("POST", "users/create_or_update"): people.create_or_update,
+    ("PUT", "users/{id}/merge"): people.merge_users,
+    ("POST", "users/{id}/unmerge"): people.unmerge_user,
+    ("POST", "suggestions/{id}/join"): people.join_suggested,
+    ("POST", "suggestions/{id}/decline"): people.decline_suggested,
 }
 
 
@@ -56,8 +73,26 @@ def routes() -> list[web.RouteDef]:
 
 def _routes(window: Window) -> Iterator[web.RouteDef]:
     for path, handler in _ROUTES.items():
-        pattern = path.replace("{id}", "{id:[^/.]+}")
-        for ending in ("", ".json"):
-            yield web.get(f"{PREFIX}/{pattern}{ending}", guarded(handler, window))
+        for address in _addresses(path):
+            yield web.get(address, guarded(handler, window))
+    for (method, path), handler in _WRITES.items():
+        for address in _addresses(path):
+            yield web.route(method, address, guarded(handler, window))
+            if path not in _ROUTES:
+                yield web.route("*", address, guarded(_only(method), window))
     yield web.get(f"{PREFIX}/attachments/{{id}}/content/{{name}}", guarded(files.download_attachment, window))
     yield web.route("*", "/api/{path:.*}", guarded(others.unknown, window))
+
+
+def _addresses(path: str) -> Iterator[str]:
+    pattern = path.replace("{id}", "{id:[^/.]+}")
+    return (f"{PREFIX}/{pattern}{ending}" for ending in ("", ".json"))
+
+
+def _only(method: str) -> Handler:
+    """An address that is only written to."""
+
+    async def refuse(request: web.Request) -> web.Response:
+        raise not_allowed(request.method, method)
+
+    return refuse

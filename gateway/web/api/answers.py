@@ -11,7 +11,9 @@ import structlog
 from aiohttp import web
 from pydantic_core import to_json
 
+from adapters.base import Refused
 from gateway.store.engine import is_transient
+from gateway.store.journal import CorrectionError
 from gateway.store.paging import BadCursorError
 from gateway.store.search import SearchError
 from gateway.web.auth import Caller, find_caller
@@ -43,10 +45,30 @@ def bad_request(error: str, description: str) -> ApiError:
     return ApiError(400, {"error": error, "description": description})
 
 
-def read_only(method: str) -> ApiError:
-    """Writing arrives with a later version; until then it is refused in words."""
-    sentence = f"This version's API is read-only: it answers GET and HEAD, not {method[:20]}."
-    return ApiError(405, {"error": "MethodNotAllowed", "description": sentence}, {"Allow": "GET, HEAD"})
+def unprocessable(field: str, description: str) -> ApiError:
+    """Zendesk's 422: which field, and what is wrong with it."""
+    details = {field: [{"description": description, "error": "InvalidValue"}]}
+    body = {"error": "RecordInvalid", "description": "Record validation errors", "details": details}
+    return ApiError(422, body)
+
+
+def not_now(description: str) -> ApiError:
+    """409: it made sense once, but something has happened since."""
+    return ApiError(409, {"error": "Conflict", "description": description})
+
+
+def not_allowed(method: str, allowed: str = "GET, HEAD") -> ApiError:
+    """405 with what the address does take."""
+    sentence = f"This address answers {allowed}, not {method[:20]}."
+    return ApiError(405, {"error": "MethodNotAllowed", "description": sentence}, {"Allow": allowed})
+
+
+def refusal(error: CorrectionError) -> ApiError:
+    """A correction that cannot be made, in Zendesk's words; the sentence is for the person who asked."""
+    sentence = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    if error.kind == "missing":
+        return not_found(sentence)
+    return not_now(sentence) if error.kind == "conflict" else unprocessable(error.field, sentence)
 
 
 def answer(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -115,6 +137,11 @@ def guarded(handler: Handler, window: Window) -> Handler:
             response = await _call(handler, request, caller)
         except ApiError as error:
             response = answer(error.body, error.status, error.headers)
+        except CorrectionError as error:
+            refused = refusal(error)
+            response = answer(refused.body, refused.status)
+        except Refused as error:  # a body that is too large, too slow or cut short
+            response = answer({"error": "InvalidBody", "description": str(error)}, error.status, error.headers)
         except BadCursorError as error:
             response = answer(bad_request("InvalidPaginationParameter", str(error)).body, 400)
         except SearchError as error:

@@ -8,10 +8,11 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway.store import suspended
+from gateway.store.explanations import explain
 from gateway.store.paging import Page
 from gateway.store.receipts import get_receipt
-from gateway.web.api import shapes
-from gateway.web.api.answers import Handler, answer, base_url, not_found, read_only
+from gateway.web.api import event_shapes, shapes
+from gateway.web.api.answers import Handler, answer, base_url, not_allowed, not_found
 from gateway.web.api.envelopes import envelope, read_ask, read_id, read_sort
 from gateway.web.reading import read
 
@@ -116,8 +117,20 @@ async def show_receipt(request: web.Request) -> web.Response:
     return answer({"receipt": shapes.receipt(row, base_url(request))})
 
 
+async def explain_receipt(request: web.Request) -> web.Response:
+    """GET receipts/{uuid}/explanation: why the delivery is where it is, and what was corrected since."""
+    try:
+        ident = UUID(request.match_info["id"])
+    except ValueError:
+        raise not_found("A receipt id looks like 0193f2a5-7c1e-7b7c-8a4e-1c9b2f6d0e11.") from None
+    found = await read(request, explain, ident)
+    if found is None:
+        raise not_found("No outcome is recorded for this receipt: it is still on its way, or it is not one of ours.")
+    return answer({"explanation": event_shapes.explanation(found, base_url(request))})
+
+
 async def unknown(request: web.Request) -> web.Response:
-    """Any other path, and any attempt to write."""
+    """Any other path, and writing where nothing is written."""
     if request.method not in ("GET", "HEAD"):
-        raise read_only(request.method)
+        raise not_allowed(request.method)
     raise not_found()

@@ -175,6 +175,9 @@ def user(row: Row, base: str) -> Row:
         verified=any(identity["trust"] == "verified" for identity in identities),
         locale=row["language"] or "en-US",
         user_fields=row["attributes"],
+        external_id=row["external_id"],
+        active=row["merged_into"] is None,
+        merged_into_id=row["merged_into"],
         created_at=timestamp(row["created_at"]),
         updated_at=timestamp(row["updated_at"]),
     )
@@ -206,6 +209,7 @@ def _user(ident: int, base: str, **facts: Any) -> Row:
         "created_at": None,
         "updated_at": None,
         "photo": None,
+        "merged_into_id": None,
     }
     return {"id": ident, "url": f"{base}/api/v2/users/{ident}.json", **blank, **facts}
 
@@ -217,7 +221,7 @@ def _first(identities: list[Row], kind: str) -> str | None:
 
 
 def identity(row: Row, base: str, *, primary: bool = False) -> Row:
-    """One address of a customer."""
+    """One address of a customer. `trust` and `source` (ours) say how far it is proven and by what."""
     url = f"{base}/api/v2/users/{row['customer_id']}/identities/{row['id']}.json"
     return {
         "id": row["id"],
@@ -226,6 +230,8 @@ def identity(row: Row, base: str, *, primary: bool = False) -> Row:
         "type": _IDENTITY_TYPES.get(row["kind"], "foreign"),
         "value": row["value"],
         "verified": row["trust"] == "verified",
+        "trust": row["trust"],
+        "source": row["source"],
         "primary": primary,
         "created_at": timestamp(row["created_at"]),
         "updated_at": timestamp(row["created_at"]),

@@ -7,9 +7,9 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.store import customers
+from gateway.store import claims, customers
 from gateway.store.paging import Ask, Page, Row
-from gateway.web.api import shapes
+from gateway.web.api import event_shapes, shapes
 from gateway.web.api.answers import answer, base_url, caller_of, not_found
 from gateway.web.api.envelopes import envelope, read_ask, read_id, read_ids
 from gateway.web.reading import read
@@ -35,7 +35,7 @@ async def show_user(request: web.Request) -> web.Response:
     """GET users/{id}."""
     ident = read_id(request)
     special = _special(request, ident)
-    return answer({"user": special or shapes.user(await _find(request, ident), base_url(request))})
+    return answer({"user": special or shapes.user(await find_user(request, ident), base_url(request))})
 
 
 async def show_many(request: web.Request) -> web.Response:
@@ -63,13 +63,24 @@ async def count_users(request: web.Request) -> web.Response:
 async def list_identities(request: web.Request) -> web.Response:
     """GET users/{id}/identities: every address that is known to be theirs."""
     ident, ask = read_id(request), read_ask(request.query)
-    known = [] if _special(request, ident) else (await _find(request, ident))["identities"]
+    known = [] if _special(request, ident) else (await find_user(request, ident))["identities"]
     kinds: set[str] = set()
     rows = []
     for row in known:
         rows.append(shapes.identity(row, base_url(request), primary=row["kind"] not in kinds))
         kinds.add(row["kind"])
     return answer(envelope(request, "identities", rows, Page([], total=len(rows)), ask))
+
+
+async def list_suggestions(request: web.Request) -> web.Response:
+    """GET users/{id}/suggestions: who may be the same person, and why. Ours."""
+    ident, ask = read_id(request), read_ask(request.query)
+    known: list[Row] = []
+    if not _special(request, ident):
+        await find_user(request, ident)
+        known = await read(request, claims.suggestions, ident)
+    rows = [event_shapes.suggestion({**row, "customer_id": ident}, base_url(request)) for row in known]
+    return answer(envelope(request, "suggestions", rows, Page([], total=len(rows)), ask))
 
 
 def _special(request: web.Request, ident: int) -> Row | None:
@@ -80,7 +91,7 @@ def _special(request: web.Request, ident: int) -> Row | None:
     return None
 
 
-async def _find(request: web.Request, ident: int) -> Row:
+async def find_user(request: web.Request, ident: int) -> Row:
     row = await read(request, customers.get_customer, ident)
     if row is None:
         raise not_found()
