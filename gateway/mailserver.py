@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, cast
 from gateway.mail import replies
 from gateway.mail.delivery import mail_inboxes
 from gateway.mail.limits import Limits, Roster
+from gateway.mail.preamble import Proxies
 from gateway.mail.session import Conversation, Hall, LmtpConversation, peer_name
+from gateway.mail.tls import certificate_of
 
 if TYPE_CHECKING:
     from gateway.runtime import Runtime
@@ -34,7 +36,10 @@ class MailServer:
     def __init__(self, runtime: Runtime, limits: Limits | None = None, hostname: str = "") -> None:
         self._runtime = runtime
         self._limits = limits or Limits(message=_largest(runtime))
-        self._hall = Hall(runtime, self._limits, hostname or socket.gethostname())
+        settings = runtime.settings
+        certificate = certificate_of(settings.smtp_tls_cert, settings.smtp_tls_key)
+        self._hall = Hall(runtime, self._limits, hostname or socket.gethostname(), certificate)
+        self._proxies = Proxies(settings.trusted_proxies if settings.smtp_proxy_protocol else ())
         self._roster = Roster(self._limits)
         self._conversations: set[Conversation] = set()
         self._servers: list[asyncio.Server] = []
@@ -80,21 +85,23 @@ class MailServer:
     def welcome(self, transport: asyncio.Transport, conversation: type[Conversation]) -> None:
         """Begin the conversation, or say why not."""
         peer = peer_name(transport.get_extra_info("peername"))
-        refusal = "this server is being restarted" if self._hall.stopping else self._roster.admit(peer)
+        proxied = conversation is Conversation and peer in self._proxies
+        seat = Seat(self._roster, "" if proxied else peer)
+        refusal = "this server is being restarted" if self._hall.stopping else seat.take()
         if refusal:
             transport.write(replies.too_many_connections(refusal).encode() + b"\r\n")
             transport.close()
             return
-        protocol = conversation(self._hall, self._forgetter(peer))
+        protocol = conversation(self._hall, self._forgetter(seat), seat.give if proxied else None)
         self._conversations.add(protocol)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
 
-    def _forgetter(self, peer: str) -> Callable[[Conversation], None]:
+    def _forgetter(self, seat: Seat) -> Callable[[Conversation], None]:
         def leave(conversation: Conversation) -> None:
             if conversation in self._conversations:
                 self._conversations.discard(conversation)
-                self._roster.leave(peer)
+                seat.leave()
                 if self._hall.stopping and not self._conversations:
                     self._all_gone.set()
 
@@ -125,6 +132,29 @@ class MailServer:
         self._servers.clear()
         if self._socket_path is not None:
             self._socket_path.unlink(missing_ok=True)
+
+
+class Seat:
+    """One connection's place on the roster. A proxy's is counted for its client once that is known."""
+
+    def __init__(self, roster: Roster, peer: str) -> None:
+        self._roster = roster
+        self._peer = peer
+
+    def take(self) -> str:
+        """Why there is no place, or ""."""
+        return self._roster.admit(self._peer)
+
+    def give(self, client: str) -> str:
+        """To the client behind the proxy: why it may not come in, or ""."""
+        refusal = self._roster.move(self._peer, client)
+        if not refusal:
+            self._peer = client
+        return refusal
+
+    def leave(self) -> None:
+        """The connection is over."""
+        self._roster.leave(self._peer)
 
 
 class Usher(asyncio.Protocol):

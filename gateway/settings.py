@@ -59,6 +59,13 @@ class Settings(BaseSettings):
         default="",
         description="host:port where a process without HTTP (`work`, `poll`) answers /metrics and /healthz; empty: off",
     )
+    smtp_tls_cert: Path | None = Field(
+        default=None, description="certificate chain in PEM for STARTTLS on both mail listeners; empty: no TLS"
+    )
+    smtp_tls_key: Path | None = Field(default=None, description="its private key (default: in smtp_tls_cert too)")
+    smtp_proxy_protocol: bool = Field(
+        default=False, description="connections of trusted_proxies to the SMTP listener begin with a PROXY preamble"
+    )
     queue_url: str = Field(default="embedded:", description="`embedded:` or `amqp://user:password@host:5672/vhost`")
     store_url: str = Field(
         default="",

@@ -24,6 +24,7 @@ class Limits:
     idle: float = 300.0  # between commands, RFC 5321 4.5.3.2.7
     chunk: float = 120.0  # for the next 64 KiB of a message
     data: float = 600.0  # for a whole message
+    handshake: float = 30.0  # for the TLS handshake
     grace: float = 8.0  # for messages in hand when stopping
 
 
@@ -81,6 +82,15 @@ class Roster:
             return f"too many connections from {peer}, please reuse one of them"
         self._total += 1
         self._by_peer[peer] += 1
+        return ""
+
+    def move(self, peer: str, to: str) -> str:
+        """A proxy's connection turns out to be of `to`; a sentence instead of "" when that one may not come in."""
+        if self._by_peer[to] >= self._limits.per_peer:
+            return f"too many connections from {to}, please reuse one of them"
+        self.leave(peer)
+        self._total += 1
+        self._by_peer[to] += 1
         return ""
 
     def leave(self, peer: str) -> None:

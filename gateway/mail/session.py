@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
+import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from gateway.mail.addresses import split_path
 from gateway.mail.data import Fate, read_message
 from gateway.mail.delivery import deliver, for_transaction, inbox_for
 from gateway.mail.limits import Budget, Limits
+from gateway.mail.preamble import BadPreambleError, read_client
+from gateway.mail.tls import Certificate
 
 if TYPE_CHECKING:
     from gateway.intake import Inbox
@@ -36,13 +39,18 @@ UNLIMITED = 1 << 62
 CALLS = {"*": 50, "NOOP": 1000, "AUTH": 3} | dict.fromkeys(("MAIL", "RCPT", "DATA", "RSET", "QUIT"), UNLIMITED)
 
 
+Leave = Callable[["Conversation"], None]
+Admit = Callable[[str], str]  # the real client's address -> why it may not come in, or ""
+
+
 class Hall:
     """What all conversations of a process share."""
 
-    def __init__(self, runtime: Runtime, limits: Limits, hostname: str) -> None:
+    def __init__(self, runtime: Runtime, limits: Limits, hostname: str, certificate: Certificate | None = None) -> None:
         self.runtime = runtime
         self.limits = limits
         self.hostname = hostname
+        self.certificate = certificate
         self.budget = Budget(limits.transit)
         self.stopping = False
         self.deliveries: set[asyncio.Task[list[str]]] = set()  # strong references: the loop keeps only weak ones
@@ -59,7 +67,9 @@ class Hooks:
     ) -> list[str]:
         """Announce what is really supported (PIPELINING is, though the library does not say so)."""
         session.host_name = replies.one_line(hostname, 255)
-        features = (f"SIZE {self._hall.limits.message}", "8BITMIME", "SMTPUTF8", "PIPELINING")
+        features = [f"SIZE {self._hall.limits.message}", "8BITMIME", "SMTPUTF8", "PIPELINING"]
+        if self._hall.certificate is not None and session.ssl is None:
+            features.append("STARTTLS")
         lines = [f"250-{line}" for line in (self._hall.hostname, *features)]
         return ["\r\n".join([*lines, "250 ENHANCEDSTATUSCODES"])]
 
@@ -108,10 +118,12 @@ class Conversation(SMTP):
     protocol_name = "smtp"
     ident = "ESMTP"
 
-    def __init__(self, hall: Hall, leave: Callable[[Conversation], None]) -> None:
+    def __init__(self, hall: Hall, leave: Leave, admit: Admit | None = None) -> None:
         self.hall = hall
+        self._admit = admit  # set: the peer is a proxy, and says first who the client is
         self.takers: list[tuple[str, Inbox]] = []
         self.in_delivery = False
+        self._lost = False
         self._leave = leave
         # The library's table is shared by all connections and emptied by every new one.
         self.command_size_limits = collections.defaultdict(lambda: Conversation.command_size_limit)
@@ -129,7 +141,10 @@ class Conversation(SMTP):
     # Connection ------------------------------------------------------------------------------------------------
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Free the place; a delivery under way goes on by itself."""
+        """Free the place, once; a delivery under way goes on by itself."""
+        if self._lost:
+            return
+        self._lost = True
         super().connection_lost(error)
         self._leave(self)
 
@@ -163,6 +178,27 @@ class Conversation(SMTP):
         log.error("mail conversation failed, client was told to try again", exc_info=error)
         return replies.TROUBLE
 
+    async def _handle_client(self) -> None:
+        if self._admit is None or await self._meet_client(self._admit):
+            await super()._handle_client()
+
+    async def _meet_client(self, admit: Admit) -> bool:
+        """Read the proxy's preamble; whether its client may come in."""
+        try:
+            client = await read_client(self._reader)
+        except BadPreambleError as error:
+            log.warning("a trusted proxy was turned away: %s", replies.one_line(str(error)))
+            self.hang_up(replies.NO_PREAMBLE)
+            return False
+        if client is None:
+            return True
+        refusal = admit(client[0])
+        if refusal:
+            self.hang_up(replies.too_many_connections(refusal))
+            return False
+        self.session.peer = client  # type: ignore[assignment]  # a socket's address, as for everybody else
+        return True
+
     # Commands --------------------------------------------------------------------------------------------------
 
     def _set_post_data_state(self) -> None:
@@ -171,6 +207,53 @@ class Conversation(SMTP):
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
         return split_path(arg)
+
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        """Go on encrypted (RFC 3207). Whatever was said before is forgotten, sent ahead of the handshake or not."""
+        certificate = self.hall.certificate
+        if arg:
+            await self.push("501 5.5.4 Syntax: STARTTLS")
+        elif certificate is None:
+            await self.push("454 4.7.0 TLS is not available here")
+        elif self.session.ssl is not None:
+            await self.push("503 5.5.1 TLS is active already")
+        else:
+            await self._encrypt(certificate.context())
+
+    async def _encrypt(self, context: ssl.SSLContext) -> None:
+        """The library's own way is tied to one release of asyncio's internals; this one is public since 3.7."""
+        plain = self.transport
+        if plain is None:
+            return
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()  # its last words would be written into the handshake
+        plain.pause_reading()  # the client's hello belongs to the new layer
+        await self.push(replies.START_TLS)
+        self._reader._buffer.clear()  # type: ignore[attr-defined]  # CVE-2011-0411: commands sent ahead of TLS
+        try:
+            transport = await self.loop.start_tls(
+                plain,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=self.hall.limits.handshake,
+                ssl_shutdown_timeout=5.0,
+            )
+        except (OSError, asyncio.IncompleteReadError) as error:
+            log.info("TLS handshake failed: %s", getattr(error, "reason", None) or type(error).__name__)
+            plain.abort()
+            self.connection_lost(None)  # asyncio tells nobody when a handshake has timed out
+            raise asyncio.CancelledError from None  # the conversation is over; nobody can hear a reply
+        if transport is None:
+            raise asyncio.CancelledError
+        peer, self.session = self.session.peer, self._create_session()
+        self.session.peer = peer
+        self.session.ssl = {name: transport.get_extra_info(name) for name in ("cipher", "peercert", "sslcontext")}
+        self.transport = self._writer._transport = self._reader._transport = transport  # type: ignore[attr-defined]
+        self._over_ssl = True
+        self._reader._buffer.clear()  # type: ignore[attr-defined]
+        self._set_post_data_state()
+        self._reset_timeout()
 
     async def smtp_VRFY(self, arg: str) -> None:
         """Addresses are not given away (RFC 5321 7.3)."""

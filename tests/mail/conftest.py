@@ -134,11 +134,14 @@ async def open_desk() -> AsyncIterator[OpenDesk]:
 
     @asynccontextmanager
     async def opened(
-        limits: Limits | None = None, inboxes: tuple[Any, ...] = (), **settings: str
+        limits: Limits | None = None, inboxes: tuple[Any, ...] = (), **settings: Any
     ) -> AsyncIterator[Desk]:
         door = Door()
         boxes = inboxes or (mail_inbox("support", domain="desk.example"),)
-        listen = {"smtp_listen": "127.0.0.1:0", "lmtp_listen": "127.0.0.1:0"} | settings
+        listen: dict[str, Any] = {
+            "smtp_listen": "127.0.0.1:0", "lmtp_listen": "127.0.0.1:0", "smtp_tls_cert": None, "smtp_tls_key": None,
+            "smtp_proxy_protocol": False, "trusted_proxies": [],
+        } | settings  # fmt: skip
         runtime = SimpleNamespace(
             settings=SimpleNamespace(**listen), intake=door, inboxes={box.name: box for box in boxes}
         )
