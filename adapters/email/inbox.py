@@ -28,15 +28,14 @@ from normalizer import (
     authentication,
     automated,
     fingerprint,
+    forwarding,
     headers,
     language,
-    markup,
     mime,
-    quoting,
     thread_keys,
     weak_keys,
 )
-from normalizer.message import Author, Draft, Hit, MessageDraft, Original, Recipient, ThreadKey
+from normalizer.message import Author, Draft, Hit, MessageDraft, Original, Recipient, ThreadKey, clean_json, clean_text
 from normalizer.structure import OverBudgetError
 
 MAX_RECIPIENTS: Final = 100
@@ -65,6 +64,7 @@ class Email(Adapter[EmailOptions]):
         if not options.addresses:
             patterns = [f"*@{domain}" for domain in options.domains]
         self._domains = frozenset(addresses.canonical_domain(item.rpartition("@")[2]) for item in patterns)
+        self._agents = frozenset(item.strip().lower() for item in options.agents)
         self._keys = {key_id.lower(): key.get_secret_value().encode() for key_id, key in options.reply_keys.items()}
 
     def accepts(self, recipient: str) -> bool:
@@ -170,14 +170,14 @@ class Email(Adapter[EmailOptions]):
     def _message(self, raw: Raw, mail: mime.Mail) -> MessageDraft:
         problems = list(mail.problems)
         author = self._author(raw, mail, problems)
-        parts = _visible(mail)
+        parts = mail.visible
         full_text = mail.text.strip("\n")
         hashes = [item.sha256 for item in mail.attachments]
         own_ids = thread_keys.message_ids(mail.raw("message-id"), loose=True)
         external_id = thread_keys.key_value(own_ids[0])[4:] if own_ids else ""
         envelope = raw.facts.get("mail_from")
         subject = mail.subject
-        return MessageDraft(
+        message = MessageDraft(
             external_id=external_id,
             sent_at=mail.date,
             author=author,
@@ -197,6 +197,44 @@ class Email(Adapter[EmailOptions]):
             suspend="" if mail.fields else "the mail has no header: nobody knows who sent it",
             fields=_facts(raw, mail),
             original=_original(raw.body),
+        )
+        return self._as_forwarded(mail, message) if self._is_agent(author) else message
+
+    def _is_agent(self, author: Author) -> bool:
+        """One of our own people, unless the mail failed authentication: then it only says so."""
+        address = author.value or ""
+        domain = f"*@{address.rpartition('@')[2]}"
+        return author.trust != "failed" and any(item in (address, domain) for item in self._agents)
+
+    def _as_forwarded(self, mail: mime.Mail, message: MessageDraft) -> MessageDraft:
+        """What an agent passes on is its original sender's; who passed it on, and the note above it, are kept."""
+        found = forwarding.original(mail)
+        if found is None:
+            return message
+        agent = message.author.value or ""
+        keys = message.thread_keys
+        if found.message_id:
+            keys = (*keys, ThreadKey(kind="references", value=thread_keys.key_value(found.message_id)))
+        author = Author(
+            kind="email", value=found.value, display_name=found.display_name, evidence=f"as forwarded by {agent}"
+        )
+        hashes = [item.sha256 for item in message.attachments]
+        fields = {**message.fields, "forwarded_by": agent}
+        if found.note:
+            fields["note"] = found.note
+        return message.model_copy(
+            update={
+                "author": author,
+                "subject": clean_text(found.subject)[:2_000] or message.subject,
+                "subject_base": thread_keys.subject_base(found.subject or message.subject),
+                "sent_at": found.sent_at or message.sent_at,
+                "text": clean_text(found.text) or message.text,
+                "full_text": message.full_text or message.text,
+                "language": language.detect(found.text),
+                "content_key": fingerprint.content_key(author.identity or "", found.text, hashes),
+                "thread_keys": keys,
+                "fields": clean_json(fields),
+            }
         )
 
     def _author(self, raw: Raw, mail: mime.Mail, problems: list[Hit]) -> Author:
@@ -292,16 +330,6 @@ class Email(Adapter[EmailOptions]):
         )
 
 
-def _visible(mail: mime.Mail) -> quoting.Parts:
-    """What the customer newly wrote: by the text; by the html where only its markup knows what is old."""
-    parts = quoting.split_marked(mail.marked_text)
-    if not parts.quoted and mail.html and markup.HISTORY not in mail.marked_text and markup.cites(mail.html):
-        by_html = quoting.split("", mail.html)
-        if by_html.quoted and by_html.reply:
-            return by_html
-    return parts
-
-
 def _delivery_key(mail: mime.Mail, external_id: str, author: Author, text: str, hashes: list[str]) -> str:
     """Equal for the same mail relayed twice: made of what was said, never of Received lines or transfer encodings."""
     words = " ".join(text.split())
@@ -381,11 +409,13 @@ def _facts(raw: Raw, mail: mime.Mail) -> dict[str, Any]:
     for name in ("mail_from", "remote", "mailbox", "internal_date"):
         if raw.facts.get(name) is not None:
             facts[name] = str(raw.facts[name])
-    if mail.report_type:
+    if report := automated.report_of(mail, mail_from=raw.facts.get("mail_from")):
         facts["report"] = {
-            "type": mail.report_type,
-            "failed_recipient": automated.failed_recipient(mail)[:320],
-            "message_id": automated.failed_message_id(mail)[:998],
+            "type": report.kind,
+            "failed_recipient": report.recipient[:320],
+            "message_id": report.message_id[:998],
+            "status": report.status,
+            "reason": report.reason[:500],
         }
     return facts
 

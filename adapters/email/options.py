@@ -32,6 +32,10 @@ class EmailOptions(InboxOptions):
         default_factory=list,
         description="mail servers whose Authentication-Results we trust; microsoft365 for the form without a name",
     )
+    agents: list[str] = Field(
+        default_factory=list,
+        description="addresses or *@domain of your own people: a mail they forward counts as its original sender's",
+    )
     max_bytes: int = Field(default=26_214_400, gt=0, description="largest mail taken, in octets")
     provider: ProviderName = Field(
         default="",

@@ -170,9 +170,11 @@ class TestEmail(ChannelTable):
                 {
                     "automated": lambda hits: {"bounce", "auto_submitted", "null_sender"} <= {hit.name for hit in hits},
                     "fields.report": {
-                        "type": "delivery-status",
+                        "type": "bounce",
                         "failed_recipient": "gone@customer.example",
                         "message_id": "<ours-2@desk.example>",
+                        "status": "5.1.1",
+                        "reason": "failed",
                     },
                     "suspend": "",
                 }
