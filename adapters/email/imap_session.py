@@ -9,23 +9,19 @@ from __future__ import annotations
 import contextlib
 import imaplib
 import logging
-import re
-import shlex
 import socket
-import ssl
-import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from imapclient.datetime_util import format_criteria_date, parse_to_datetime
+from imapclient.datetime_util import format_criteria_date
 from imapclient.exceptions import CapabilityError, LoginError, ProtocolError
 from imapclient.imap_utf7 import encode as encode_utf7
-from imapclient.response_parser import parse_response
 
 from adapters.base import PermanentError, TemporaryError
+from adapters.email.imap_answers import Meta, View, read_date, read_fetch, read_text, response_code, tells_of_mail
 from adapters.email.imap_cursor import MAX_UID, uid_set
+from adapters.email.imap_login import AGAIN_LATER, find_token, log_in, tls_context
 from adapters.email.imap_options import ImapOptions
 from adapters.email.imap_wire import (
     MAX_LINE,
@@ -45,11 +41,6 @@ _SLOWEST: Final = 65_536  # octets a second below which a transfer is given up
 _COMMAND_SECONDS: Final = 30.0
 _CHANGE_SECONDS: Final = 60.0  # moving hundreds of mails may take a server its time
 _ANSWER_OCTETS: Final = 262_144
-_AGAIN_LATER: Final = ("UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "OVERQUOTA", "CONTACTADMIN")  # RFC 5530
-_KNOWN_ITEMS: Final = frozenset(
-    {b"UID", b"FLAGS", b"RFC822.SIZE", b"INTERNALDATE", b"MODSEQ", b"BODY[]", b"BODY[HEADER]", b"X-GM-MSGID",
-     b"X-GM-THRID", b"X-GM-LABELS", b"EMAILID", b"THREADID"}
-)  # fmt: skip
 
 
 class LostError(TemporaryError):
@@ -72,26 +63,6 @@ class RejectedError(TemporaryError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """A folder as it was selected."""
-
-    folder: str
-    validity: int
-    uid_next: int  # 0: not told
-    exists: int
-    keywords: frozenset[bytes] | None  # flags that last; None: not told
-    writable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What is known of a mail before it is fetched."""
-
-    size: int
-    date: datetime | None
-
-
 class Session:
     """A connection that is logged in. Not for two threads, except `interrupt`."""
 
@@ -105,12 +76,12 @@ class Session:
         self._client: Client | None = None
         try:
             with self._speaking(_COMMAND_SECONDS):
-                context = _tls(options) if options.tls != "none" else None
+                context = tls_context(options) if options.tls != "none" else None
                 first = context if options.tls == "tls" else None
                 self._client = Client(options.host, options.port_number, first, self._allowance, self._wake)
                 if options.tls == "starttls":
                     self._client.starttls(context)
-            self._login()
+            self._log_in()
         except BaseException:
             self.close()
             raise
@@ -184,7 +155,7 @@ class Session:
             size = items.get(b"RFC822.SIZE")
             if isinstance(size, int):
                 known = found.get(uid)
-                found[uid] = Meta(max(size, known.size if known else 0), _date(items.get(b"INTERNALDATE")))
+                found[uid] = Meta(max(size, known.size if known else 0), read_date(items.get(b"INTERNALDATE")))
         return found
 
     def bodies(self, uids: Sequence[int], expected: int, largest: int) -> list[tuple[int, bytes]]:
@@ -237,14 +208,14 @@ class Session:
                 lines.append(line)
                 if client.wire.tagged_commands[tag]:
                     raise RejectedError("the server refuses to IDLE")
-            news = any(map(_tells_of_mail, lines))
+            news = any(map(tells_of_mail, lines))
             self._allowance.grant(seconds, text=_ANSWER_OCTETS)
             try:
                 while not news:
                     line = client.wire._get_line()
                     if line.upper().startswith(b"* BYE"):
                         raise client.wire.abort(line[2:].decode("ascii", "replace"))
-                    news = _tells_of_mail(line)
+                    news = tells_of_mail(line)
             except TimeoutError:
                 news = False
             self._allowance.grant(_COMMAND_SECONDS, text=_ANSWER_OCTETS)
@@ -254,28 +225,14 @@ class Session:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _login(self) -> None:
-        options = self.options
-        token = options.access_token.get_secret_value() if options.access_token else ""
-        if options.token_command:
-            token = run_token_command(options.token_command)
-            self._secrets.append(token)
+    def _log_in(self) -> None:
+        token = find_token(self.options)
+        self._secrets += [token] if token else []
         try:
             with self._speaking() as client:
-                if token:
-                    client.oauth2_login(options.user, token)
-                    return
-                password = options.password.get_secret_value() if options.password else ""
-                if client.has_capability("AUTH=PLAIN"):
-                    client.plain_login(options.user, password)
-                elif client.has_capability("LOGINDISABLED"):
-                    raise LoginError("the server takes no password on this connection; use tls or starttls")
-                elif not (options.user + password).isascii():
-                    raise LoginError("the server takes only ASCII in a name and a password")
-                else:
-                    client.login(_quoted(options.user), password)
+                log_in(client, self.options, token)
         except RejectedError as error:
-            if error.code in _AGAIN_LATER:
+            if error.code in AGAIN_LATER:
                 raise
             raise PermanentError(str(error)) from None
 
@@ -320,10 +277,7 @@ class Session:
         wanted = set(uids)
         seconds = _COMMAND_SECONDS + max(expected, 2**20 if allowed > expected else 0) / _SLOWEST
         with self._speaking(seconds, literals=allowed, literal=largest):
-            told = parse_response(self._uid("FETCH", uid_set(uids), query, keep=True))
-            if len(told) % 2:
-                raise ProtocolError("an answer to FETCH is incomplete")
-            answers = [_items(number, items) for number, items in zip(told[::2], told[1::2], strict=True)]
+            answers = read_fetch(self._uid("FETCH", uid_set(uids), query, keep=True))
         for items in answers:
             uid = items.get(b"UID")
             if isinstance(uid, int) and uid in wanted:
@@ -333,7 +287,7 @@ class Session:
         with self._speaking(_CHANGE_SECONDS, keep=keep) as client:
             kind, data = client.wire.uid(command, *arguments)
             if kind != "OK":
-                raise imaplib.IMAP4.error(f"{command} failed: {_text(data)}")
+                raise imaplib.IMAP4.error(f"{command} failed: {read_text(data)}")
             return list(data)
 
     def _transfer(self, uids: Sequence[int], target: str, moves: bool) -> None:
@@ -365,11 +319,11 @@ class Session:
         except TooLargeLiteralError as error:
             raise TooLargeError(self._sentence(error), error.size) from None
         except (CapabilityError, LoginError) as error:
-            raise RejectedError(self._sentence(error), _code(error)) from None
+            raise RejectedError(self._sentence(error), response_code(error)) from None
         except (imaplib.IMAP4.abort, ProtocolError, TooMuchError) as error:
             raise LostError(self._sentence(error)) from None
         except imaplib.IMAP4.error as error:
-            raise RejectedError(self._sentence(error), _code(error)) from None
+            raise RejectedError(self._sentence(error), response_code(error)) from None
         except InterruptedReadError:
             raise LostError(self._sentence("we are stopping")) from None
         except OSError as error:
@@ -385,63 +339,3 @@ class Session:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return f"mailbox {self.options.account}: {text[:300] or 'no reason given'}"
-
-
-def run_token_command(command: str) -> str:
-    """What the operator's program prints. Raises `TemporaryError`: the next login runs it again."""
-    try:
-        done = subprocess.run(shlex.split(command), capture_output=True, timeout=30, check=False)  # noqa: S603  the operator's own
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TemporaryError(f"token_command did not run: {type(error).__name__}") from None
-    token = done.stdout[:65_536].decode("ascii", "replace").strip()
-    if done.returncode or not token or not token.isprintable() or " " in token:
-        raise TemporaryError(f"token_command printed no token (exit code {done.returncode})")
-    return token
-
-
-def _tls(options: ImapOptions) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=str(options.ca_file) if options.ca_file else None)
-    except OSError as error:
-        raise PermanentError(f"ca_file {options.ca_file} cannot be read: {error.strerror or error}") from None
-
-
-def _items(number: Any, items: Any) -> dict[bytes, Any]:
-    """One FETCH answer. Strict: words that are no item are the rest of a mail whose length was a lie."""
-    if not isinstance(number, int) or not isinstance(items, tuple) or len(items) % 2:
-        raise ProtocolError("an answer to FETCH is malformed")
-    found = {}
-    for name, value in zip(items[::2], items[1::2], strict=True):
-        known = name.upper() if isinstance(name, bytes) else b""
-        if known not in _KNOWN_ITEMS:
-            raise ProtocolError("an answer to FETCH holds what nobody asked for")
-        found[known] = value
-    return found
-
-
-def _date(value: Any) -> datetime | None:
-    if not isinstance(value, bytes):
-        return None
-    try:
-        found: datetime = parse_to_datetime(value, normalise=False)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError, TypeError):
-        return None
-
-
-def _tells_of_mail(line: bytes) -> bool:
-    return re.match(rb"\* \d{1,10} EXISTS", line, re.IGNORECASE) is not None
-
-
-def _code(error: BaseException) -> str:
-    found = re.search(r"\[([A-Z-]{2,40})[\] ]", str(error)[:2_000])
-    return found[1] if found else ""
-
-
-def _text(data: Any) -> str:
-    first = data[-1] if data else b""
-    return first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

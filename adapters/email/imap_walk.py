@@ -12,15 +12,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final
 
 from adapters.base import Page, Raw, TemporaryError
+from adapters.email.imap_answers import Meta, View
 from adapters.email.imap_cursor import MAX_HOLES, Cursor, FolderState, Hole
 from adapters.email.imap_options import ImapOptions
 from adapters.email.imap_session import (
     LostError,
-    Meta,
     RejectedError,
     Session,
     TooLargeError,
-    View,
 )
 
 log = logging.getLogger(__name__)

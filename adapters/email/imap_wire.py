@@ -19,7 +19,7 @@ from imapclient import IMAPClient, SocketTimeout
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 20.0  # silence; an exchange that keeps talking has its own, longer deadline
-MAX_LINES: Final = 20_000  # in one answer; where flags change by the thousand, reconnecting is cheaper
+MAX_LINES: Final = 10_000  # in one answer; where flags change by the thousand, reconnecting is cheaper
 MAX_LINE: Final = 1_000_000  # a SEARCH of 50,000 UIDs is one line of up to 550,000 octets
 _BUFFER: Final = 65_536
 
