@@ -79,7 +79,8 @@ class Hand:
     def keep(self, kind: str, ticket_id: int | None, detail: Row, changes: Row, subjects: Iterable[str]) -> int:
         """Write a correction that was just made: its event, what takes it back, what it touched. The event's id."""
         number, actor = self.take(t.events), self.actor[:LONGEST_ACTOR]
-        event = {"id": number, "ticket_id": ticket_id, "kind": kind, "detail": {**detail, "actor": actor}}
+        event: Row = {"id": number, "ticket_id": ticket_id, "kind": kind}
+        event["detail"] = {**detail, "on": ticket_id, "actor": actor}
         insert_all(self.conn, t.events, [event | {"at": self.now}])
         row = {"id": number, "kind": kind, "actor": actor, "changes": changes, "at": self.now}
         insert_all(self.conn, t.corrections, [row | {"undone_at": None, "undone_by": ""}])

@@ -7,10 +7,22 @@ from typing import Final
 
 from sqlalchemy import Connection, func, or_, select
 
+from gateway.store.claims import suggestions
 from gateway.store.comments import BY_ID, count_comments, page_comments
-from gateway.store.customers import get_customer
+from gateway.store.customers import get_customer, get_customers
+from gateway.store.events import with_corrections
+from gateway.store.journal import corrections_of
 from gateway.store.paging import Ask, Row, end_cursor
-from gateway.store.tables import comments, dead_letters, events, participants, suspended, ticket_links, tickets
+from gateway.store.tables import (
+    comments,
+    correction_subjects,
+    dead_letters,
+    events,
+    participants,
+    suspended,
+    ticket_links,
+    tickets,
+)
 from gateway.store.tickets import family, get_ticket, get_tickets
 
 _EVENTS: Final = 500
@@ -18,14 +30,18 @@ _EARLIER: Final = 8
 
 
 def timeline(conn: Connection, ticket_id: int, ask: Ask) -> Row | None:
-    """The ticket with `comments` (a Page: the newest `ask.size`, oldest first), `comment_total`, `events`, `links`,
-    `merged` (tickets merged into it), `participants`, `requester` (with identities), `earlier` (their other tickets).
+    """The ticket with `comments` (a Page: the newest `ask.size`, oldest first, each with its `corrections`),
+    `comment_total`, `events` (each with `correction`), `links`, `merged` (tickets merged into it), `participants`,
+    `requester` (with identities), `earlier` (their other tickets), `suggestions` (who may be the same person).
     """
     ticket = get_ticket(conn, ticket_id)
     if ticket is None:
         return None
     ids = family(conn, ticket_id)
     page = page_comments(conn, ids, replace(ask, before=ask.before or end_cursor(BY_ID)))
+    corrected = corrections_of(conn, [f"comment:{row['id']}" for row in page.rows])
+    for row in page.rows:
+        row["corrections"] = corrected.get(f"comment:{row['id']}", [])
     requester = get_customer(conn, ticket["requester_id"]) if ticket["requester_id"] else None
     return {
         **ticket,
@@ -37,6 +53,7 @@ def timeline(conn: Connection, ticket_id: int, ask: Ask) -> Row | None:
         "participants": _participants(conn, ids),
         "requester": requester,
         "earlier": earlier_tickets(conn, ticket["requester_id"], ids) if requester else [],
+        "suggestions": _suggestions(conn, ticket["requester_id"]) if requester else [],
     }
 
 
@@ -65,8 +82,19 @@ def revision(conn: Connection) -> str:
 
 
 def _events(conn: Connection, ids: list[int]) -> list[Row]:
-    query = select(events).where(events.c.ticket_id.in_(ids)).order_by(events.c.id.desc()).limit(_EVENTS)
-    return [dict(row) for row in conn.execute(query).mappings()][::-1]
+    """The tickets' own events, and corrections made on another ticket that concern these."""
+    touched = correction_subjects.c
+    about = select(touched.correction_id).where(touched.subject.in_([f"ticket:{ident}" for ident in ids]))
+    mine = or_(events.c.ticket_id.in_(ids), events.c.id.in_(about))
+    query = select(events).where(mine).order_by(events.c.id.desc()).limit(_EVENTS)
+    return list(with_corrections(conn, [dict(row) for row in conn.execute(query).mappings()][::-1]))
+
+
+def _suggestions(conn: Connection, customer_id: int) -> list[Row]:
+    """Each with `other`, the customer who may be the same person."""
+    rows = suggestions(conn, customer_id)
+    others = {row["id"]: row for row in get_customers(conn, [row["other_id"] for row in rows])}
+    return [{**row, "other": others[row["other_id"]]} for row in rows if row["other_id"] in others]
 
 
 def _links(conn: Connection, ids: list[int]) -> list[Row]:

@@ -101,6 +101,15 @@ class Logins:
         """Is this the cookie of a session that has not ended?"""
         return bool(cookie) and self._sessions.get(_digest(cookie), 0.0) > self._clock()
 
+    def form_token(self, cookie: str) -> str:
+        """What the forms of this session carry, so that no other site can post them; says nothing of the cookie."""
+        return self._sign(f"form.{_digest(cookie).hex()}")
+
+    def is_form_token(self, cookie: str, token: str) -> bool:
+        """Was this form made for this session?"""
+        expected = self.form_token(cookie).encode()
+        return hmac.compare_digest(expected, token.encode("utf-8", "surrogatepass"))
+
     def close(self, cookie: str) -> None:
         """End a session."""
         self._sessions.pop(_digest(cookie), None)

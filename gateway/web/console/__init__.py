@@ -1,4 +1,5 @@
-"""The console: what arrived, what became of it and why, in a browser. Read-only, server-rendered, no build step.
+"""The console: what arrived, what became of it and why, in a browser, and the buttons that correct it.
+Server-rendered, no build step.
 
 `routes()` are its addresses; `setup(app)` gives it what lives as long as the process and ends its streams at shutdown.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.web.console import files, live, pages, session
+from gateway.web.console import correcting, files, live, pages, session
 
 
 def routes() -> list[web.RouteDef]:
@@ -19,6 +20,12 @@ def routes() -> list[web.RouteDef]:
         _get("/console", pages.show_list),
         _get("/console/", pages.show_list),
         _get("/console/tickets/{id:[0-9]{1,18}}", pages.show_ticket),
+        _post("/console/tickets/{id:[0-9]{1,18}}/split", correcting.split),
+        _post("/console/tickets/{id:[0-9]{1,18}}/move", correcting.move),
+        _post("/console/tickets/{id:[0-9]{1,18}}/merge", correcting.merge),
+        _post("/console/tickets/{id:[0-9]{1,18}}/relate", correcting.relate),
+        _post("/console/events/{id:[0-9]{1,18}}/undo", correcting.undo_event),
+        _post("/console/suggestions/{id:[0-9]{1,18}}", correcting.decide),
         _get("/console/suspended/{id:[0-9]{1,18}}", pages.show_suspended),
         _get("/console/suspended/{id:[0-9]{1,18}}/original", files.download_suspended_original),
         _get("/console/dead/{id:[0-9]{1,18}}", pages.show_dead_letter),
@@ -42,3 +49,7 @@ def setup(app: web.Application) -> None:
 
 def _get(path: str, handler: session.Handler) -> web.RouteDef:
     return web.get(path, session.guarded(handler))
+
+
+def _post(path: str, action: correcting.Action) -> web.RouteDef:
+    return web.post(path, session.guarded(correcting.taking(action)))

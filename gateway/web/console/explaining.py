@@ -17,17 +17,25 @@ _RULES: Final = {
     "same_id": "It has the same Message-ID, {evidence}, as a message on this ticket by the same author.",
     "repeat": "The same person said the same words on this ticket shortly before or after.",
     "thread_index": "It belongs to the same Outlook thread, {evidence}, and its author takes part here.",
-    "ticket_number": "Its subject names this ticket, and its authenticated author takes part here.",
-    "subject": "The same authenticated person answers under the same subject.",
+    "subject_number": "Its subject names this ticket, and its authenticated author takes part here.",
+    "subject": "The same person wrote under the same subject, and one of the two is a reply that lost its headers.",
+    "case": "This inbox keeps one open case a person, and this is theirs.",
+    "near": "The same person said nearly the same words on this ticket shortly before or after.",
 }
 _VERDICTS: Final = {
     "repeat": "said again",
+    "near_repeat": "said again in nearly the same words",
     "id_reused": "Message-ID used before, with other content",
 }
 _CITES: Final = {
     "in_reply_to": "although it answers {evidence}",
     "references": "although it cites {evidence}",
     "reply_token": "although it carries that ticket's reply token",
+    "subject_number": "although its subject names that ticket",
+    "subject": "although the subject is the same",
+    "case": "although it is the same person's open case",
+    "near": "although nearly the same words are there",
+    "repeat": "although the same words are there",
     "conversation": "although the conversation {evidence} is there",
 }
 _LINKS: Final = {
@@ -35,7 +43,11 @@ _LINKS: Final = {
     "possibly_belongs_to": ("May belong to", "Perhaps its message"),
     "follow_up": ("Follows up", "Continued in"),
     "merged": ("Merged into", "Merged from"),
+    "apart": ("Kept apart from", "Kept apart from"),
 }
+_MACHINE: Final = "frontdesk"  # the actor of what proof or evidence decides
+_PAST: Final = {"split": "split", "moved": "move", "merged": "merge", "related": "link", "joined": "same person"}
+_CORRECTIONS: Final = frozenset({*_PAST, "undone"})
 
 
 def why(matched_by: str, explanation: Mapping[str, Any]) -> str:
@@ -67,6 +79,15 @@ def refused(explanation: Mapping[str, Any]) -> list[dict[str, Any]]:
 def happened(kind: str, detail: Mapping[str, Any]) -> str:
     """An event as a sentence without its end."""
     because = str(detail.get("because", "") or detail.get("reason", ""))
+    if kind in _CORRECTIONS and detail.get("actor") and (kind != "merged" or detail["actor"] != _MACHINE):
+        said = _correction(kind, detail)
+    else:
+        said = _event(kind, detail)
+    notes = [str(detail[name]) for name in ("target_comment", "source_comment") if detail.get(name)]
+    return ": ".join(part for part in (said, because, *dict.fromkeys(notes)) if part)
+
+
+def _event(kind: str, detail: Mapping[str, Any]) -> str:
     other = detail.get("ticket_id", detail.get("absorbed", ""))
     sentences = {
         "created": f"Opened by {_article(str(detail.get('channel', '')))} to {detail.get('inbox', 'us')}",
@@ -77,8 +98,31 @@ def happened(kind: str, detail: Mapping[str, Any]) -> str:
         "updated": "More became known",
         "dropped": "A dead letter was dropped",
     }
-    said = sentences.get(kind, kind.replace("_", " ").capitalize())
-    return f"{said}: {because}" if because else said
+    return sentences.get(kind, kind.replace("_", " ").capitalize())
+
+
+def _correction(kind: str, detail: Mapping[str, Any]) -> str:
+    """What a person (or a proof) changed: who, what, where."""
+    actor = "Frontdesk" if detail["actor"] == _MACHINE else str(detail["actor"])
+    here, other, count = detail.get("on", ""), detail.get("ticket_id", ""), detail.get("comments", 1)
+    what = "1 message" if count == 1 else f"{count} messages"
+    merged = ", ".join(f"#{number}" for number in detail.get("ticket_ids") or [other])
+    undone = f"event {detail.get('event_id', '')} ({_PAST.get(str(detail.get('what', '')), 'a change')})"
+    sentences = {
+        "split": f"{what} split off #{here} into #{other} by {actor}",
+        "moved": f"{what} moved from #{here} to #{other} by {actor}",
+        "merged": f"{merged} merged into #{here} by {actor}",
+        "related": f"#{here} linked with #{other} by {actor}",
+        "joined": f"User {detail.get('customer_id', '')} and user {detail.get('into', '')} are one person, by {actor}",
+        "undone": f"Undone by {actor}: {undone}",
+    }
+    return sentences[kind]
+
+
+def corrected(row: Mapping[str, Any]) -> str:
+    """A correction of a comment, in the words of its event, and whether it still stands."""
+    said = happened(row["kind"], row["detail"])
+    return f"{said} (undone by {row['undone_by']})" if row["undone_at"] else said
 
 
 def link_label(kind: str, *, forward: bool) -> str:

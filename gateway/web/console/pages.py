@@ -11,8 +11,9 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from gateway.store import suspended, tickets, timeline
+from gateway.store.events import get_event
+from gateway.store.explanations import explain
 from gateway.store.paging import Ask, Page, Row
-from gateway.store.receipts import get_receipt
 from gateway.store.search import SearchError, list_found, parse_query
 from gateway.web.api.files import read_bytes
 from gateway.web.console import explaining
@@ -58,6 +59,7 @@ async def show_ticket(request: web.Request) -> web.StreamResponse:
         return _missing(request, f"There is no ticket #{ident}", "Perhaps the number is mistyped.")
     mark = await read(request, timeline.revision)
     values = {
+        "done": await _done(request, ticket),
         "ticket": ticket,
         "entries": _entries(ticket),
         "links": _links(ticket),
@@ -88,18 +90,28 @@ async def show_dead_letter(request: web.Request) -> web.StreamResponse:
 async def show_receipt(request: web.Request) -> web.StreamResponse:
     """GET console/receipts/{uuid}: what became of one delivery."""
     ident = _as_uuid(request.match_info["id"])
-    row = await read(request, get_receipt, ident) if ident else None
-    if row is None:
+    told = await read(request, explain, ident) if ident else None
+    if told is None:
         sentence = (
             "It is still on its way, or it is not one of ours. A receipt appears here once its message is recorded."
         )
         return _missing(request, "No outcome is recorded for this receipt", sentence)
-    return page(request, "receipt.html", {"receipt": row})
+    return page(request, "receipt.html", {"receipt": told["receipt"], "told": told})
 
 
 async def show_nothing(request: web.Request) -> web.StreamResponse:
     """Any other address below the console."""
     return _missing(request, "There is nothing at this address", "The list of tickets is a good place to start.")
+
+
+async def _done(request: web.Request, ticket: Row) -> Row | None:
+    """What a button has just done, if it is about this ticket."""
+    text = request.query.get("done", "")
+    event = (
+        await read(request, get_event, int(text)) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+    )
+    known = {event["id"] for event in ticket["events"]}
+    return event if event and event["id"] in known else None
 
 
 def _missing(request: web.Request, title: str, sentence: str) -> web.Response:

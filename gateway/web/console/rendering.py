@@ -13,6 +13,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from gateway.web.console import explaining
+from gateway.web.console.cookies import form_token
 from gateway.web.keys import RUNTIME
 
 HERE: Final = Path(__file__).parent
@@ -23,7 +24,7 @@ CSP: Final = (
 HEADERS: Final = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer browsers send `Origin: null` with our own forms
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "private, no-store",
 }
@@ -33,7 +34,8 @@ _SCALE: Final = ((60, "s"), (60, "min"), (24, "h"), (7, "d"))
 
 def page(request: web.Request, template: str, values: Mapping[str, Any], status: int = 200) -> web.Response:
     """An HTML answer."""
-    text = _jinja.get_template(template).render(prefix=prefix(request), now=datetime.now(UTC), **values)
+    common = {"prefix": prefix(request), "now": datetime.now(UTC), "form_token": form_token(request)}
+    text = _jinja.get_template(template).render(**common, **values)
     return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
 
 
@@ -106,5 +108,9 @@ _jinja.filters.update(
     path_name=lambda name: quote(name or "attachment", safe=""),
 )
 _jinja.globals.update(
-    with_query=with_query, why=explaining.why, refused=explaining.refused, happened=explaining.happened
+    with_query=with_query,
+    why=explaining.why,
+    refused=explaining.refused,
+    happened=explaining.happened,
+    corrected=explaining.corrected,
 )

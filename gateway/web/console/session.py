@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.store.engine import is_transient
 from gateway.store.paging import BadCursorError
 from gateway.web.auth import SESSION_SECONDS, find_caller
+from gateway.web.console.cookies import cookie_name, is_secure, session_cookie
 from gateway.web.console.rendering import page, prefix
 from gateway.web.keys import RUNTIME
 
@@ -43,17 +44,17 @@ def guarded(handler: Handler) -> Handler:
 
 def is_allowed(request: web.Request) -> bool:
     """Is there an open session, or a valid token?"""
-    runtime = request.config_dict[RUNTIME]
-    if runtime.logins.is_open(request.cookies.get(_cookie_name(request), "")):
+    if session_cookie(request):
         return True
-    return find_caller(request.headers.get("Authorization", ""), runtime.settings.api_tokens) is not None
+    tokens = request.config_dict[RUNTIME].settings.api_tokens
+    return find_caller(request.headers.get("Authorization", ""), tokens) is not None
 
 
 async def log_in(request: web.Request) -> web.StreamResponse:
     """GET console/login?token=: takes the token once, opens a session and goes to the console.
 
-    The cookie is SameSite=Lax, not Strict: a link to a ticket in a chat or a mail to staff has to open it. The console
-    only reads, and a cross-site form post does not carry it.
+    The cookie is SameSite=Lax, not Strict: a link to a ticket in a chat or a mail to staff has to open it. A cross-site
+    form post does not carry it, and what changes something asks for more (`correcting.py`).
     """
     if "prefetch" in request.headers.get("Sec-Purpose", "") + request.headers.get("Purpose", ""):
         return web.Response(status=503, text="A one-time link is not fetched ahead.")
@@ -63,12 +64,12 @@ async def log_in(request: web.Request) -> web.StreamResponse:
     response = web.Response(status=303, headers={"Location": f"{prefix(request)}/console", **_PRIVATE})
     if cookie is not None:
         response.set_cookie(
-            _cookie_name(request),
+            cookie_name(request),
             cookie,
             max_age=SESSION_SECONDS,
             path=f"{prefix(request)}/console",
             httponly=True,
-            secure=_is_secure(request),
+            secure=is_secure(request),
             samesite="Lax",
         )
     return response
@@ -76,7 +77,7 @@ async def log_in(request: web.Request) -> web.StreamResponse:
 
 async def log_out(request: web.Request) -> web.StreamResponse:
     """POST console/logout: ends the session here and in the browser."""
-    name = _cookie_name(request)
+    name = cookie_name(request)
     request.config_dict[RUNTIME].logins.close(request.cookies.get(name, ""))
     response = _say(request, 200, "You are signed out", "Frontdesk prints a new link with frontdesk console-link.")
     response.del_cookie(name, path=f"{prefix(request)}/console")
@@ -84,16 +85,6 @@ async def log_out(request: web.Request) -> web.StreamResponse:
 
 
 _PRIVATE: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-
-
-def _is_secure(request: web.Request) -> bool:
-    base: str = request.config_dict[RUNTIME].settings.base_url
-    return base.startswith("https://")
-
-
-def _cookie_name(request: web.Request) -> str:
-    # RFC 6265bis section 4.1.3: a name with __Secure- is taken from https only
-    return "__Secure-frontdesk_console" if _is_secure(request) else "frontdesk_console"
 
 
 def _refuse(request: web.Request, *, used: bool = False) -> web.Response:
