@@ -43,6 +43,7 @@ SYSTEM_HOMES = {
     "alembic": ("gateway/store/",),
     "aiosmtpd": ("gateway/mailserver.py", "gateway/mail/"),
     "tweepy": ("adapters/twitter",),
+    "imapclient": ("adapters/email",),
     "twilio": ("adapters/phone", "adapters/sms"),
     "cyclopts": ("gateway/cli.py",),
 }
