@@ -215,6 +215,19 @@ def receipts(
     return show_receipts(receipt_id, outcome=outcome, channel=channel, limit=limit, as_json=json)
 
 
+@verbs.command(name="explain", group=LOOK)
+def explain_delivery(
+    receipt_id: Annotated[str, Parameter(help="The receipt of the delivery.")], /, *, json: Json = False
+) -> int:
+    """Explain one delivery: outcome, rule and evidence, tickets that were refused and why, corrections since.
+
+    Exit code 1: nothing is recorded under this receipt (yet).
+    """
+    from gateway.commands.explain import explain_receipt
+
+    return explain_receipt(receipt_id, as_json=json)
+
+
 @verbs.command(group=LOOK)
 def export() -> int:
     """Print every comment as one JSON line: which message, on which ticket, matched by which rule."""
