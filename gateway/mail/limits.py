@@ -18,6 +18,7 @@ class Limits:
 
     message: int = 26_214_400  # announced by SIZE; Gmail's and Microsoft's own limit for incoming mail
     recipients: int = 100  # a transaction; RFC 5321 4.5.3.1.8 asks for at least 100
+    refusals: int = 200  # recipients refused on one connection, before it is closed: nobody guesses addresses here
     connections: int = 200
     per_peer: int = 50  # Postfix's default for one client; it delivers with 20 at most
     transit: int = 134_217_728  # all messages being received at one moment

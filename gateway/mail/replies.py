@@ -14,6 +14,7 @@ CROWDED: Final = "452 4.3.1 Too much mail is arriving at this moment; please try
 GOODBYE: Final = "221 2.0.0 Bye"
 TIMED_OUT: Final = "421 4.4.2 Timed out waiting for you, closing"
 STOPPING: Final = "421 4.3.2 This server is being restarted; please try again later"
+TOO_MANY_REFUSALS: Final = "421 4.7.0 Too many recipients were refused on this connection"
 NOT_HTTP: Final = "421 4.7.0 This is a mail port, not a web server"
 NO_PREAMBLE: Final = "421 4.7.0 The PROXY preamble of this proxy is missing or malformed"
 START_TLS: Final = "220 2.0.0 Ready to start TLS"

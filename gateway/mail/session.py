@@ -94,10 +94,10 @@ class Hooks:
     ) -> str:
         """Only addresses of a configured mail inbox; this is no relay."""
         if len(envelope.rcpt_tos) >= self._hall.limits.recipients:
-            return replies.too_many_recipients(self._hall.limits.recipients)
+            return server.refuse(replies.too_many_recipients(self._hall.limits.recipients))
         inbox = inbox_for(self._hall.runtime, address)
         if inbox is None:
-            return replies.no_such_inbox(address)
+            return server.refuse(replies.no_such_inbox(address))
         envelope.rcpt_tos.append(address)
         server.takers.append((address, inbox))
         return replies.RECIPIENT_OK
@@ -124,6 +124,7 @@ class Conversation(SMTP):
         self.takers: list[tuple[str, Inbox]] = []
         self.in_delivery = False
         self._lost = False
+        self._refusals = 0
         self._leave = leave
         # The library's table is shared by all connections and emptied by every new one.
         self.command_size_limits = collections.defaultdict(lambda: Conversation.command_size_limit)
@@ -156,6 +157,13 @@ class Conversation(SMTP):
 
     def _timeout_cb(self) -> None:
         self.hang_up(replies.TIMED_OUT)
+
+    def refuse(self, reply: str) -> str:
+        """Count a recipient that is refused; a connection that brings little else ends."""
+        self._refusals += 1
+        if self._refusals > self.hall.limits.refusals:
+            self.hang_up(replies.TOO_MANY_REFUSALS)
+        return reply
 
     def hang_up(self, last_words: str) -> None:
         """Say why, and close. The conversation's task ends at its next await."""
