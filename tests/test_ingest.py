@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import mailbox
+import re
 import tracemalloc
 from collections.abc import Sequence
 from email import message_from_bytes
@@ -84,6 +85,25 @@ def test_content_length_carries_over_unquoted_separators() -> None:
     head = b"A: b\nContent-Length: %d\n\n" % len(body)
     got = from_mbox(POSTMARK + head + body + b"\n" + POSTMARK + TWO)
     assert [one.body for one in got] == [head + body, TWO]
+
+
+SAID = b"Hello,\n\nFrom now on it works.\n>From what I hear\n\nFrom erika Sat Jan  3 01:05:34 2026\nis a quotation.\n"
+QUOTED = re.sub(rb"^(>*From )", rb">\1", SAID, flags=re.MULTILINE)
+DIALECTS = {
+    # mboxo quotes only what is not quoted yet, so what was quoted before cannot be told from it
+    "mboxo": (b"", re.sub(rb"^From ", b">From ", SAID, flags=re.MULTILINE), SAID.replace(b"\n>From", b"\nFrom")),
+    "mboxrd": (b"", QUOTED, SAID),
+    "mboxcl": (b"Content-Length: %d\n" % len(QUOTED), QUOTED, SAID),
+    "mboxcl2": (b"Content-Length: %d\n" % len(SAID), SAID, SAID),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_four_dialects_of_mbox(dialect: str) -> None:
+    length, written, said = DIALECTS[dialect]
+    message = POSTMARK + b"A: b\n" + length + b"\n"
+    got = from_mbox(message + written + b"\n" + message + written + b"\n" + POSTMARK + TWO)
+    assert [one.body for one in got] == [b"A: b\n" + length + b"\n" + said] * 2 + [TWO]
 
 
 @pytest.mark.parametrize("length", [0, 3, 5000, 999_999_999_999])

@@ -5,7 +5,8 @@ There are four dialects and no way to tell them apart (qmail's mbox(5), RFC 4155
 - mboxo and mboxrd: a message ends where an empty line is followed by `From ` and a date; a body line that looks like
   that has a `>` before it (mboxrd: one more than it had), which is taken away here;
 - mboxcl and mboxcl2: `Content-Length` counts the body. It is believed only where it leads exactly to the next `From `
-  or to the end of the file; senders write that header too.
+  or to the end of the file; senders write that header too. mboxcl quotes as mboxrd does and mboxcl2 does not, so a body
+  in which a line begins with `From ` was not quoted, and from any other the `>` is taken away.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from gateway.mail.found import MAX_MESSAGE, Found, too_large
 _TIME = re.compile(rb"\d\d?:\d\d")
 _YEAR = re.compile(rb"(?:19|20)\d\d\b")
 _QUOTED = re.compile(rb">+From ")
+_UNQUOTED = re.compile(rb"^From ", re.MULTILINE)
+_QUOTE = re.compile(rb"^>(?=>*From )", re.MULTILINE)
 _CONTENT_LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,12})[ \t]*\r?\n?\Z", re.IGNORECASE)
 _LINE = 1 << 20  # a longer line is read in pieces
 
@@ -109,4 +112,5 @@ def _read_announced(file: IO[bytes], message: _Message) -> bytes:
     file.seek(start)
     if start + length > end_of_file or (after and not is_separator(after.partition(b"\n")[0])):
         return b""
-    return file.read(length)
+    body = file.read(length)
+    return body if _UNQUOTED.search(body) else _QUOTE.sub(b"", body)

@@ -75,20 +75,12 @@ async def test_an_endless_command_costs_nothing(open_desk: OpenDesk) -> None:
 async def test_ten_thousand_recipients_are_a_hundred(desk: Desk) -> None:
     line = await desk.connect()
     await line.ask("MAIL FROM:<erika@example.com>")
-
-    async def pour_recipients() -> None:
-        with suppress(ConnectionError):
-            for start in range(0, 10_000, 500):
-                await line.say(*(f"RCPT TO:<r{number}@desk.example>" for number in range(start, start + 500)))
-
-    pouring = asyncio.create_task(pour_recipients())
     heard: list[str] = []
-    with suppress(ConnectionError):  # it is still sending when we close
-        while reply := await line.reply():
-            heard.append(reply)
-    await pouring
-    assert [reply[:9] for reply in heard[:101]] == ["250 2.1.5"] * 100 + ["452 4.5.3"]
-    assert len(heard) < 400
+    for number in range(10_000):
+        heard.append((await line.ask(f"RCPT TO:<r{number}@desk.example>"))[:9])
+        if heard[-1].startswith("421"):
+            break
+    assert heard == ["250 2.1.5"] * 100 + ["452 4.5.3"] * 200 + ["421 4.7.0"]
     await line.close()
     await deliver(desk)
 
