@@ -33,7 +33,7 @@ from normalizer.message import Message, Tally, Update, parse_wire
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 30.0
+_LONGEST_PAUSE: Final = 5.0  # seconds; an outage is over for people soon after it is over for the database
 _LONGEST_LINGER: Final = 0.04  # seconds; people see a ticket a tenth of a second after they wrote
 _DEAD_SECONDS: Final = 2.0
 _SILENCE_SECONDS: Final = 60.0
