@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, select
 
 from gateway.store import tables as t
+from gateway.web.api import _ROUTES, _WRITES
 from tests.corrections.conftest import image
 
 BASIC = {
@@ -277,3 +280,14 @@ async def test_an_explanation_tells_rule_evidence_refusals_and_corrections(send:
     assert told["rejected"][0]["reason"] == "ann@example.org has not taken part in it"
     assert [(one["kind"], one["actor"]) for one in told["corrections"]] == [("split", "an API token")]
     assert told["ticket_id"] != ids["mail_ticket"]
+
+
+def test_the_readme_names_addresses_that_exist() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    table = text.split("## Correcting what was decided")[1].split("\n## ")[0]
+    named = re.findall(r"`(GET|POST|PUT) ([a-z_]+/[a-z_/{}]+)`", table)
+    assert len(named) >= 12
+    known = {("GET", path) for path in _ROUTES} | set(_WRITES)
+    assert [one for one in named if one not in known] == []
+    written = {path for _, path in named}
+    assert [path for _, path in _WRITES if path not in written and not path.startswith("suggestions/")] == []
