@@ -26,7 +26,8 @@ README = ROOT / "README.md"
 DEPLOY = ROOT / "deploy"
 
 ARRIVES = {
-    "email": "SMTP and LMTP from your mail server, its pipe, a mailbox by IMAP, a provider's webhook, files by `frontdesk ingest`",
+    "email": "SMTP and LMTP from your mail server, its pipe, a mailbox by IMAP, a provider's webhook, files by"
+    " `frontdesk ingest`",
     "form": "`GET` and `POST /form/<inbox>`",
     "chat": "widget at `/chat/<inbox>`, WebSocket or REST",
     "phone": "Twilio Voice: `/hooks/<inbox>/voice`, `/status`, `/recording`, `/transcription`",
