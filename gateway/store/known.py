@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, false, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, false, func, or_, select
 
 from gateway.store import tables as t
 from gateway.worker import evidence, near
@@ -107,14 +107,19 @@ def _load_spoken(conn: Connection, world: World, lookup: SqlLookup, messages: Se
     columns = (said.author_kind, said.author_value, said.text, said.received_at, said.channel)
     tickets = set()
     for part in _chunks(talkers):
-        statement = (
-            select(*columns, said.ticket_id, said.receipt_id)
+        whose = (said.author_id, said.author_value)
+        ranked = (
+            select(said.id, func.row_number().over(partition_by=whose, order_by=said.received_at.desc()).label("place"))
             .join_from(t.identities, t.comments, said.author_id == who.customer_id)
             .where(is_one_of(item.author for item in part))
             .where(said.author_value == who.value, said.author_kind == who.kind)
             .where(said.received_at.between(first, last), said.author_trust != "failed", said.automated == [])
-            .order_by(said.received_at.desc())
-            .limit(near.MAX_CANDIDATES * len(part))
+            .subquery()
+        )
+        statement = (
+            select(*columns, said.ticket_id, said.receipt_id)
+            .join(ranked, ranked.c.id == said.id)
+            .where(ranked.c.place <= near.MAX_CANDIDATES + 1)  # one more: `near.confirm` sees that it is a machine
         )
         for row in conn.execute(statement):
             identity = f"{row.author_kind}:{row.author_value}"

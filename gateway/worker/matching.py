@@ -85,10 +85,10 @@ def place(world: World, message: Message) -> Placement:
 
 
 def may_be_near(message: Message) -> bool:
-    """Is this something a person may have said before in nearly the same words? Machines always repeat themselves,
-    and in an inbox that anyone may join headers decide alone."""
+    """Is this something a person may have said before in nearly the same words? Machines always repeat themselves, a
+    call (it has no content key) gets its words later, and in an inbox that anyone may join headers decide alone."""
     person = message.author.identity and not message.automated and message.author.trust != "failed"
-    return bool(person and message.text and message.join == "participants")
+    return bool(person and message.content_key and message.text and message.join == "participants")
 
 
 def _said_before(world: World, message: Message, placement: Placement) -> list[near.Candidate]:

@@ -51,7 +51,6 @@ def test_the_tables_hold_in_the_database(conn: Connection, name: str, together: 
 
 
 @pytest.mark.parametrize("batches", [1, 2])
-@pytest.mark.xfail(strict=False, reason="calls are compared within a batch only: leave them out of near")
 def test_two_calls_are_two_calls_whatever_was_said(conn: Connection, batches: int) -> None:
     """A call's words arrive later than the call, so they cannot decide where it belongs."""
     facts = [_spoken(call, *cast(tuple[str, bool, dict[str, Any]], fact)) for call in ("CA1", "CA2") for fact in CALL]
@@ -65,7 +64,6 @@ def _spoken(call: str, event: str, opens: bool, facts: dict[str, Any]) -> Item:
     return update_of(call, event, opens=opens, **facts)
 
 
-@pytest.mark.xfail(strict=False, reason="the newest candidates are taken over all authors: take them of each")
 def test_a_storm_of_alerts_hides_nobody_elses_repeat(conn: Connection) -> None:
     text = "ALERT number {}: the disk is nearly full. Free some space or extend the volume, says the monitoring."
     count = 3 * MAX_CANDIDATES
