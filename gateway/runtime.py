@@ -28,6 +28,7 @@ from gateway.secrets import KeptSecrets
 from gateway.settings import Settings, SettingsError
 from gateway.store.blobs import Blobs
 from gateway.store.engine import Store, open_store
+from gateway.store.people import own_addresses
 from gateway.web.auth import Logins
 from gateway.worker.consume import Worker
 from gateway.worker.evidence import Rules
@@ -79,7 +80,15 @@ class Runtime:
         """A worker on this runtime's queue and store, as its settings say."""
         settings = self.settings
         rules = Rules(settings.near_duplicate_ratio, timedelta(minutes=settings.near_duplicate_window_minutes))
-        return Worker(self.queue, self.store, batch_size=settings.batch_size, linger=settings.batch_linger, rules=rules)
+        ours = own_addresses(inbox.options for inbox in self.inboxes.values())
+        return Worker(
+            self.queue,
+            self.store,
+            batch_size=settings.batch_size,
+            linger=settings.batch_linger,
+            rules=rules,
+            ours=ours,
+        )
 
     async def ready(self) -> tuple[bool, dict[str, Any]]:
         """Would a message sent now be stored? The local queue or spool decides: without a broker, mail still comes in.

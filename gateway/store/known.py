@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, false, func, or_, select
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from gateway.store import tables as t
+from gateway.store.people import among
 from gateway.worker import evidence, near
 from gateway.worker.evidence import Group, Rules, World
 from gateway.worker.matching import (
@@ -21,7 +22,7 @@ from gateway.worker.matching import (
     participants_of,
 )
 from gateway.worker.plan import Item, Known, Seen
-from normalizer.message import Author, Message, Update
+from normalizer.message import Message, Update
 
 _KEYS = t.thread_keys.c
 _WINDOWS = {"content": ACROSS_CHANNELS_WINDOW, "subject": SUBJECT_WINDOW, "resubject": SUBJECT_WINDOW}
@@ -111,7 +112,7 @@ def _load_spoken(conn: Connection, world: World, lookup: SqlLookup, messages: Se
         ranked = (
             select(said.id, func.row_number().over(partition_by=whose, order_by=said.received_at.desc()).label("place"))
             .join_from(t.identities, t.comments, said.author_id == who.customer_id)
-            .where(is_one_of(item.author for item in part))
+            .where(among((item.author.kind, item.author.value or "") for item in part))
             .where(said.author_value == who.value, said.author_kind == who.kind)
             .where(said.received_at.between(first, last), said.author_trust != "failed", said.automated == [])
             .subquery()
@@ -128,17 +129,6 @@ def _load_spoken(conn: Connection, world: World, lookup: SqlLookup, messages: Se
             )
             tickets.add(row.ticket_id)
     world.load((), lookup.groups(tickets))
-
-
-def is_one_of(authors: Iterable[Author]) -> ColumnElement[bool]:
-    """A condition on `identities` in the words of its index, kind first: by value alone every row is looked at."""
-    values: dict[str, set[str]] = {}
-    for author in authors:
-        values.setdefault(author.kind, set()).add(author.value or "")
-    columns = t.identities.c
-    return or_(
-        false(), *(and_(columns.kind == kind, columns.value.in_(sorted(values[kind]))) for kind in sorted(values))
-    )
 
 
 def _load_cited_tickets(

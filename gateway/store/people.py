@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, false, or_, select, update
 
 from gateway.store import tables as t
 from gateway.store.inserting import Rows, insert_all
@@ -133,12 +133,20 @@ def find_holders(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tupl
     wanted = sorted(set(keys))
     found: dict[tuple[str, str], int] = {}
     for start in range(0, len(wanted), _CHUNK):
-        part = wanted[start : start + _CHUNK]
-        query = select(columns.kind, columns.value, columns.customer_id).where(
-            columns.value.in_([value for _, value in part])
-        )
+        query = select(columns.kind, columns.value, columns.customer_id).where(among(wanted[start : start + _CHUNK]))
         found |= {(row.kind, row.value): row.customer_id for row in conn.execute(query)}
-    return {key: found[key] for key in wanted if key in found}
+    return found
+
+
+def among(keys: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+    """A condition on `identities` in the words of its index, kind first: by value alone every row is looked at."""
+    values: dict[str, set[str]] = {}
+    for kind, value in keys:
+        values.setdefault(kind, set()).add(value)
+    columns = t.identities.c
+    return or_(
+        false(), *(and_(columns.kind == kind, columns.value.in_(sorted(values[kind]))) for kind in sorted(values))
+    )
 
 
 def _customer_row(number: int, name: str, language: str, now: datetime) -> Row:

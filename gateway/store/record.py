@@ -18,15 +18,16 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select, updat
 
 from gateway.store import tables as t
 from gateway.store.absorb import absorb
+from gateway.store.claims import join_proven
 from gateway.store.engine import lock_ledger
 from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
-from gateway.store.known import is_one_of, load_known
+from gateway.store.known import load_known
+from gateway.store.people import Ours, meet
 from gateway.store.rows import (
     attachment_row,
     comment_row,
     evidence_row,
     headline,
-    identity_row,
     receipt_row,
     suspended_row,
     update_row,
@@ -49,23 +50,28 @@ class Recorded:
     ticket_id: int | None
 
 
-def record(conn: Connection, items: Sequence[Item], now: datetime, rules: Rules | None = None) -> list[Recorded]:
-    """Record a batch. Deliveries already recorded are left as they are and do not appear in the result."""
+def record(
+    conn: Connection, items: Sequence[Item], now: datetime, rules: Rules | None = None, ours: Ours | None = None
+) -> list[Recorded]:
+    """Record a batch. Deliveries already recorded are left as they are and do not appear in the result.
+
+    `ours`: the desk's own addresses, which are nobody's.
+    """
     lock_ledger(conn)
     known = load_known(conn, items, rules)
     plan = make_plan(items, known)
-    return _Writing(conn, plan, known, now).run()
+    return _Writing(conn, plan, known, now, ours).run()
 
 
 class _Writing:
     """One batch being written: real ids for planned things, then one insert a table."""
 
-    def __init__(self, conn: Connection, plan: Plan, known: Known, now: datetime) -> None:
-        self.conn, self.plan, self.known, self.now = conn, plan, known, now
+    def __init__(self, conn: Connection, plan: Plan, known: Known, now: datetime, ours: Ours | None) -> None:
+        self.conn, self.plan, self.known, self.now, self.ours = conn, plan, known, now, ours
         self.ids = next_ids(conn, _NUMBERED) if plan.verdicts else {}
         self.tickets: dict[int, int] = {}  # planned number -> real id
         self.comments: dict[UUID, int] = {}  # receipt -> comment id
-        self.customers: dict[UUID, int] = {}  # receipt -> customer id
+        self.customers: dict[UUID, int | None] = {}  # receipt -> customer id
 
     def run(self) -> list[Recorded]:
         if not self.plan.verdicts:
@@ -79,6 +85,8 @@ class _Writing:
         self._write_stories()
         self._write_suspended()
         self._write_receipts()
+        said = [comment.message for comment in self.plan.comments]
+        join_proven(self.conn, said, self.customers, self.now, self._take, self.ours)
         return [
             Recorded(verdict.item.receipt_id, verdict.item.channel, verdict.outcome, self._ticket(verdict.ticket))
             for verdict in self.plan.verdicts
@@ -111,55 +119,9 @@ class _Writing:
         insert_all(self.conn, t.events, [row])
 
     def _write_customers(self) -> None:
-        """Every author is a customer: found by a proven or claimed address, or nobody known before."""
-        found = self._find_identities()
-        customers: Rows = []
-        identities: Rows = []
-        proven: Rows = []
-        for comment in self.plan.comments:
-            author = comment.message.author
-            key = (author.kind, author.value or "") if author.identity and author.trust != "failed" else None
-            if key is not None and key in found:
-                self.customers[comment.message.receipt_id] = found[key]
-                if author.trust == "verified":
-                    proven.append({"b_kind": key[0], "b_value": key[1], "b_source": author.evidence})
-                continue
-            number = self._take(t.customers)
-            self.customers[comment.message.receipt_id] = number
-            customers.append(
-                {
-                    "id": number,
-                    "name": author.display_name,
-                    "language": comment.message.language,
-                    "attributes": {},
-                    "created_at": self.now,
-                    "updated_at": self.now,
-                }
-            )
-            if key is not None:
-                found[key] = number
-                identities.append({"id": self._take(t.identities), **identity_row(author, number, self.now)})
-        insert_all(self.conn, t.customers, customers)
-        insert_all(self.conn, t.identities, identities)
-        if proven:
-            statement = (
-                update(t.identities)
-                .where(
-                    t.identities.c.kind == bindparam("b_kind"),
-                    t.identities.c.value == bindparam("b_value"),
-                    t.identities.c.trust != "verified",
-                )
-                .values(trust="verified", source=bindparam("b_source"))
-            )
-            self.conn.execute(statement, proven)
-
-    def _find_identities(self) -> dict[tuple[str, str], int]:
-        authors = [comment.message.author for comment in self.plan.comments if comment.message.author.identity]
-        if not authors:
-            return {}
-        columns = t.identities.c
-        found = select(columns.kind, columns.value, columns.customer_id).where(is_one_of(authors))
-        return {(row.kind, row.value): row.customer_id for row in self.conn.execute(found)}
+        """Every author is a customer, or nobody (a withheld number, a failed authentication, an address of ours)."""
+        said = [comment.message for comment in self.plan.comments]
+        self.customers = meet(self.conn, said, self.now, self._take, self.ours)
 
     def _write_tickets(self) -> None:
         grown: dict[int, list[Message]] = {}

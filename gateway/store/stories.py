@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from gateway.store import tables as t
 from gateway.store.inserting import insert_all, insert_new
-from gateway.store.rows import attachment_row, author_row, identity_row
+from gateway.store.people import Take, meet_caller
+from gateway.store.rows import attachment_row, author_row
 from gateway.worker.matching import participants_of
 from gateway.worker.plan import Retelling
-from normalizer.message import Author
-
-Take = Callable[[Table], int]
 
 
 def retell(conn: Connection, take: Take, retelling: Retelling, now: datetime) -> int:
@@ -22,7 +19,7 @@ def retell(conn: Connection, take: Take, retelling: Retelling, now: datetime) ->
     message, comment = retelling.message, retelling.comment
     columns = t.comments.c
     row = conn.execute(select(columns.ticket_id, columns.author_id).where(columns.id == comment)).one()
-    customer = _caller(conn, take, row.author_id, message.author, now)
+    customer = meet_caller(conn, row.author_id, message.author, now, take)
     conn.execute(
         update(t.comments)
         .where(columns.id == comment)
@@ -47,17 +44,3 @@ def retell(conn: Connection, take: Take, retelling: Retelling, now: datetime) ->
     ]
     insert_new(conn, t.participants, people)
     return int(row.ticket_id)
-
-
-def _caller(conn: Connection, take: Take, current: int, author: Author, now: datetime) -> int:
-    """Who called, when a later fact says it first; the nobody made before keeps its place if nothing is known."""
-    if not author.identity:
-        return current
-    columns = t.identities.c
-    known = conn.scalar(select(columns.customer_id).where(columns.kind == author.kind, columns.value == author.value))
-    if known is not None:
-        return int(known)
-    insert_all(conn, t.identities, [{"id": take(t.identities), **identity_row(author, current, now)}])
-    if author.display_name:
-        conn.execute(update(t.customers).where(t.customers.c.id == current).values(name=author.display_name))
-    return current

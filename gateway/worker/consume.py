@@ -26,8 +26,10 @@ from gateway.queues.base import Delivered, Queue, QueueUnavailableError
 from gateway.store.engine import Store, is_transient
 from gateway.store.ledger import record_dead, record_tallies
 from gateway.store.overdue import overdue_stories
+from gateway.store.people import Ours
 from gateway.store.record import Recorded, record
 from gateway.worker.evidence import Rules
+from gateway.worker.plan import Item
 from normalizer.message import Message, Tally, Update, parse_wire
 
 _log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Worker:
         batch_size: int = 100,
         linger: float = 0.01,
         rules: Rules | None = None,
+        ours: Ours | None = None,
     ) -> None:
         self._queue = queue
         self._store = store
@@ -66,6 +69,7 @@ class Worker:
         self._shortest = self._linger = linger
         self._gathering = asyncio.Lock()
         self._rules = rules
+        self._ours = ours
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish the batch in hand."""
@@ -161,9 +165,7 @@ class Worker:
         if not read:
             return []
         try:
-            self._report(
-                await self._store.write(record, [entry.item for entry in read], datetime.now(UTC), self._rules), read
-            )
+            self._report(await self._write([entry.item for entry in read]), read)
         except Exception as error:
             if is_transient(error):
                 raise
@@ -174,12 +176,15 @@ class Worker:
                 read.pop(0)
         return []
 
+    async def _write(self, items: Sequence[Item]) -> list[Recorded]:
+        return await self._store.write(record, items, datetime.now(UTC), self._rules, self._ours)
+
     async def _record_alone(self, entry: _Read) -> str:
         """Record one message; the reason when it cannot be."""
         reason = ""
         for _ in range(_TRIES_ALONE):
             try:
-                self._report(await self._store.write(record, [entry.item], datetime.now(UTC), self._rules), [entry])
+                self._report(await self._write([entry.item]), [entry])
             except Exception as error:
                 if is_transient(error):
                     raise
