@@ -314,7 +314,7 @@ KINDS: Final[tuple[type[Customer], ...]] = (Mailer, FormWriter, Visitor, Caller,
 class Crowd:
     """Customers of every channel at once; at the end of the `async with` everybody sees their last word through."""
 
-    def __init__(self, gates: Sequence[Gate], journal: Journal, *, each: int = 2, pause: float = 0.05) -> None:
+    def __init__(self, gates: Sequence[Gate], journal: Journal, *, each: int = 2, pause: float = 0.1) -> None:
         shifted = [[*gates[number % len(gates) :], *gates[: number % len(gates)]] for number in range(each)]
         self._customers = [
             kind(f"{kind.channel}{number}", shifted[number], journal, pause=pause)
