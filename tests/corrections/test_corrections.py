@@ -18,7 +18,7 @@ from gateway.store.engine import Store
 from gateway.store.journal import CorrectionError, Done, corrections_of
 from gateway.store.record import record
 from gateway.store.undoing import undo
-from normalizer.message import Attachment, Hit, Message
+from normalizer.message import Attachment, Hit, Message, ThreadKey
 from tests.corrections.conftest import NOW, image, on, ticket_row
 from tests.worker.conversations import START, conversations, mail
 
@@ -139,6 +139,27 @@ async def test_later_replies_follow_the_correction(store: Store, name: str) -> N
     again = await store.write(record, [mail("b@x", "alice", refs=["a@x"], cc=["bob"], text="second", minute=22)], LATER)
     kept = await store.read(lambda conn: conn.scalar(select(t.comments.c.ticket_id).where(t.comments.c.id == 2)))
     assert [(one.outcome, one.ticket_id) for one in again] == [("duplicate", kept)]
+
+
+def chat(number: int) -> Message:
+    """The next words of one chat: nothing in them but the conversation says where they belong."""
+    said = mail(f"chat{number}", "zoe", text=f"words {number}", minute=number, channel="chat", inbox="website")
+    return said.model_copy(update={"thread_keys": (ThreadKey(kind="conversation", value="chat:website:s1"),)})
+
+
+OLDEST = pytest.mark.xfail(
+    reason="matching goes on with the oldest ticket of a conversation: take its newest message's"
+)
+
+
+@pytest.mark.parametrize(("following", "ticket"), [pytest.param(True, 2, marks=OLDEST), (False, 1)])
+async def test_a_conversation_goes_on_where_its_newest_message_is(store: Store, following: bool, ticket: int) -> None:
+    def run(conn: Connection) -> int | None:
+        record(conn, [chat(number) for number in range(4)], NOW)
+        split(conn, 1, 2, following=following, **BY)
+        return record(conn, [chat(30)], LATER)[0].ticket_id
+
+    assert await store.write(run) == ticket
 
 
 GOING_BACK = {

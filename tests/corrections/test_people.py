@@ -302,9 +302,9 @@ async def test_joins_that_make_no_sense(store: Store, source: int, target: int, 
 OURS = Ours(frozenset({"email:support@desk.test", "x:42"}), frozenset({"in.desk.test"}))
 
 
-def by(value: str | None, kind: str = "email", name: str = "", trust: Trust = "unverified", **fields: Any) -> Message:
+def by(value: str | None, kind: str = "email", name: str = "", trust: Trust = "unverified", **more: Any) -> Message:
     author = Author.model_validate({"kind": kind, "value": value, "display_name": name, "trust": trust})
-    return mail("m@x", "ann").model_copy(update={"author": author, "receipt_id": uuid7(), "fields": fields})
+    return mail("m@x", "ann").model_copy(update={"author": author, "receipt_id": uuid7(), **more})
 
 
 NOBODY = {
@@ -314,8 +314,10 @@ NOBODY = {
     "an address of a domain that is ours whole": by("anything@in.desk.test"),
     "our own account": by("42", "x"),
     "failed authentication": by("ann@example.test", trust="failed"),
-    "a list that rewrites From": by("info@list.test", name="'Ann' via Info", **{"list-id": "<info.list.test>"}),
-    "a group that rewrites From": by("info@list.test", name="Ann via Info", **{"x-original-from": "ann@example.test"}),
+    "a list that rewrites From": by("info@list.test", name="'Ann' via Info", fields={"list-id": "<info.list.test>"}),
+    "a group that rewrites From": by(
+        "info@list.test", name="Ann via Info", fields={"x-original-from": "ann@example.test"}
+    ),
     "an address longer than addresses are": by("a" * 330 + "@x.test"),
 }
 SOMEBODY = {
@@ -324,7 +326,7 @@ SOMEBODY = {
     "a caller": by("+31612345678", "phone"),
     "a person called Via": by("via@example.test", name="Via Veneto"),
     "a shop that says via and is no list": by("shop@example.test", name="Ann via Shop"),
-    "somebody on a list that rewrites nothing": by("ann@example.test", name="Ann", **{"list-id": "<x>"}),
+    "somebody on a list that rewrites nothing": by("ann@example.test", name="Ann", fields={"list-id": "<x>"}),
 }
 
 
