@@ -43,6 +43,7 @@ PROVIDERS: Final[tuple[type[Provider], ...]] = (SendGrid, Mailgun, Postmark, Ses
 _KEPT_FIELDS: Final = (
     "to", "cc", "reply-to", "sender", "date", "list-id", "return-path", "delivered-to", "x-original-to", "x-mailer",
     "user-agent", "thread-index", "thread-topic", "importance", "content-language",
+    "x-original-from",
 )  # fmt: skip
 
 

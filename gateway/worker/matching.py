@@ -166,7 +166,9 @@ def _implied(world: World, message: Message, placement: Placement) -> Iterator[t
             yield from _same_id(world, row)
             yield from _answers_to(world, row, placement)
         else:
-            yield from ((_RULES.get(row.role, rule), row.key, other.ticket) for other in _alike(world, row))
+            # Newest first: where a person set two tickets of one conversation apart, it goes on in the later one.
+            alike = sorted(_alike(world, row), key=lambda other: other.at, reverse=True)
+            yield from ((_RULES.get(row.role, rule), row.key, other.ticket) for other in alike)
 
 
 def _alike(world: World, row: Row) -> Iterator[Row]:

@@ -147,12 +147,7 @@ def chat(number: int) -> Message:
     return said.model_copy(update={"thread_keys": (ThreadKey(kind="conversation", value="chat:website:s1"),)})
 
 
-OLDEST = pytest.mark.xfail(
-    reason="matching goes on with the oldest ticket of a conversation: take its newest message's"
-)
-
-
-@pytest.mark.parametrize(("following", "ticket"), [pytest.param(True, 2, marks=OLDEST), (False, 1)])
+@pytest.mark.parametrize(("following", "ticket"), [(True, 2), (False, 1)])
 async def test_a_conversation_goes_on_where_its_newest_message_is(store: Store, following: bool, ticket: int) -> None:
     def run(conn: Connection) -> int | None:
         record(conn, [chat(number) for number in range(4)], NOW)
