@@ -22,11 +22,12 @@ from gateway.store.joining import join
 from gateway.store.journal import CorrectionError, Done, Hand, by_hand, conflict, invalid, missing
 from gateway.store.paging import MAX_ID, Row
 from gateway.store.people import Ours, Take, find_holders, prove, somebody
+from gateway.store.values import one_of
 from normalizer.addresses import canonical_email, email_shaped
 from normalizer.message import LONGEST_ADDRESS, Message
 from normalizer.phone_numbers import canonical_phone
 
-_CHUNK: Final = 400
+_MOST_SUGGESTED: Final = 400
 _PHONE_FIELDS: Final = ("phone", "telephone", "tel", "mobile")
 _LONGEST_NUMBER: Final = 40  # characters of a phone number in a form
 
@@ -89,15 +90,12 @@ def join_proven(
 
 def _waiting_for(conn: Connection, identities: set[str]) -> list[Row]:
     """Proven claims that could not act while these identities were unproven: the order of arrival must not matter."""
-    columns, names = t.claims.c, sorted(identities)
+    columns = t.claims.c
+    if not identities:
+        return []
     open_ = (columns.state == "open") & columns.proven
-    return [
-        dict(row)
-        for start in range(0, len(names), _CHUNK)
-        for row in conn.execute(
-            select(t.claims).where(columns.claimed.in_(names[start : start + _CHUNK]), open_)
-        ).mappings()
-    ]
+    query = select(t.claims).where(one_of(columns.claimed, identities), open_)
+    return [dict(row) for row in conn.execute(query).mappings()]
 
 
 def _keep_claims(hand: Hand, made: Sequence[Claim]) -> list[Row]:
@@ -137,7 +135,7 @@ def _keep_claims(hand: Hand, made: Sequence[Claim]) -> list[Row]:
 
 def _tickets_of(conn: Connection, receipts: Sequence[UUID]) -> dict[UUID, int]:
     columns = t.comments.c
-    query = select(columns.receipt_id, columns.ticket_id).where(columns.receipt_id.in_(receipts))
+    query = select(columns.receipt_id, columns.ticket_id).where(one_of(columns.receipt_id, receipts))
     return dict(conn.execute(query).all())
 
 
@@ -188,7 +186,7 @@ def suggestions(conn: Connection, customer_id: int) -> list[Row]:
     if not names:
         return []
     either = or_(claims.author.in_(names), claims.claimed.in_(names))
-    query = select(t.claims).where(claims.state == "open", either).order_by(claims.id).limit(_CHUNK)
+    query = select(t.claims).where(claims.state == "open", either).order_by(claims.id).limit(_MOST_SUGGESTED)
     rows = [dict(row) for row in conn.execute(query).mappings()]
     ends = find_holders(conn, [split_identity(row[end]) for row in rows for end in ("author", "claimed")])
     found = []

@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, func, or_, select
+from sqlalchemy import Connection, Row, and_, func, not_, or_, select
 
 from gateway.store import tables as t
 from gateway.store.people import among
+from gateway.store.values import one_of
 from gateway.worker import evidence, near
 from gateway.worker.evidence import Group, Rules, World
 from gateway.worker.matching import (
@@ -26,7 +27,6 @@ from normalizer.message import Message, Update
 
 _KEYS = t.thread_keys.c
 _WINDOWS = {"content": ACROSS_CHANNELS_WINDOW, "subject": SUBJECT_WINDOW, "resubject": SUBJECT_WINDOW}
-_CHUNK = 400  # values in one IN list; SQLite's compiled plans and PostgreSQL's planner both like them short
 
 
 def load_known(conn: Connection, items: Sequence[Item], rules: Rules | None = None) -> Known:
@@ -51,13 +51,10 @@ def load_known(conn: Connection, items: Sequence[Item], rules: Rules | None = No
 
 def _load_receipts(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Any]:
     columns = t.receipts.c
-    return {
-        row.receipt_id: row.outcome
-        for part in _chunks(sorted(set(ids)))
-        for row in conn.execute(
-            select(columns.receipt_id, columns.outcome).where(columns.receipt_id.in_(part), columns.outcome != "dead")
-        )
-    }
+    query = select(columns.receipt_id, columns.outcome).where(
+        one_of(columns.receipt_id, ids), columns.outcome != "dead"
+    )
+    return {row.receipt_id: row.outcome for row in conn.execute(query)}
 
 
 def _load_seen(conn: Connection, keys: Collection[str]) -> dict[str, Seen]:
@@ -66,8 +63,7 @@ def _load_seen(conn: Connection, keys: Collection[str]) -> dict[str, Seen]:
     joined = statement.join_from(t.delivery_keys, t.receipts, receipts.receipt_id == columns.receipt_id, isouter=True)
     return {
         row.key: Seen(row.receipt_id, row.inbox, row.ticket_id, row.comment_id)
-        for part in _chunks(sorted(set(keys)))
-        for row in conn.execute(joined.where(columns.key.in_(part)))
+        for row in conn.execute(joined.where(one_of(columns.key, keys)))
     }
 
 
@@ -85,15 +81,12 @@ def _load_evidence(conn: Connection, world: World, lookup: SqlLookup, messages: 
             window = _WINDOWS.get(row.role)
             (keys if window is None else timed.setdefault(window, set())).add(row.key)
         people |= participants_of(message)
-    rows: list[evidence.Row] = []
-    for part in _chunks(sorted(keys)):
-        alone = _KEYS.role.in_(("own", "conversation", "case"))
-        rows += lookup.rows(and_(_KEYS.key.in_(part), or_(alone, _KEYS.author.in_(people))))
+    alone = _KEYS.role.in_(("own", "conversation", "case"))
+    rows = lookup.rows(and_(one_of(_KEYS.key, keys), or_(alone, one_of(_KEYS.author, people))))
     times = [message.received_at for message in messages]
     for window, recent in timed.items():
         at = _KEYS.at.between(min(times) - window, max(times) + window)
-        for part in _chunks(sorted(recent)):
-            rows += lookup.rows(and_(_KEYS.key.in_(part), at))
+        rows += lookup.rows(and_(one_of(_KEYS.key, recent), at))
     world.load(rows, lookup.groups({row.ticket for row in rows}))
 
 
@@ -107,27 +100,26 @@ def _load_spoken(conn: Connection, world: World, lookup: SqlLookup, messages: Se
     said, who = t.comments.c, t.identities.c
     columns = (said.author_kind, said.author_value, said.text, said.received_at, said.channel)
     tickets = set()
-    for part in _chunks(talkers):
-        whose = (said.author_id, said.author_value)
-        ranked = (
-            select(said.id, func.row_number().over(partition_by=whose, order_by=said.received_at.desc()).label("place"))
-            .join_from(t.identities, t.comments, said.author_id == who.customer_id)
-            .where(among((item.author.kind, item.author.value or "") for item in part))
-            .where(said.author_value == who.value, said.author_kind == who.kind)
-            .where(said.received_at.between(first, last), said.author_trust != "failed", said.automated == [])
-            .subquery()
+    whose = (said.author_id, said.author_value)
+    ranked = (
+        select(said.id, func.row_number().over(partition_by=whose, order_by=said.received_at.desc()).label("place"))
+        .join_from(t.identities, t.comments, said.author_id == who.customer_id)
+        .where(among((item.author.kind, item.author.value or "") for item in talkers))
+        .where(said.author_value == who.value, said.author_kind == who.kind)
+        .where(said.received_at.between(first, last), said.author_trust != "failed", said.automated == [])
+        .subquery()
+    )
+    statement = (
+        select(*columns, said.ticket_id, said.receipt_id)
+        .join(ranked, ranked.c.id == said.id)
+        .where(ranked.c.place <= near.MAX_CANDIDATES + 1)  # one more: `near.confirm` sees that it is a machine
+    )
+    for row in conn.execute(statement):
+        identity = f"{row.author_kind}:{row.author_value}"
+        world.spoken[identity].append(
+            near.Candidate(identity, row.text, row.received_at, row.channel, row.ticket_id, row.receipt_id)
         )
-        statement = (
-            select(*columns, said.ticket_id, said.receipt_id)
-            .join(ranked, ranked.c.id == said.id)
-            .where(ranked.c.place <= near.MAX_CANDIDATES + 1)  # one more: `near.confirm` sees that it is a machine
-        )
-        for row in conn.execute(statement):
-            identity = f"{row.author_kind}:{row.author_value}"
-            world.spoken[identity].append(
-                near.Candidate(identity, row.text, row.received_at, row.channel, row.ticket_id, row.receipt_id)
-            )
-            tickets.add(row.ticket_id)
+        tickets.add(row.ticket_id)
     world.load((), lookup.groups(tickets))
 
 
@@ -142,28 +134,30 @@ def _load_cited_tickets(
                 numbers.setdefault(int(key.value), message)
     fresh = []
     columns = t.tickets.c
-    for part in _chunks(sorted(numbers)):
-        for number, merged_into in conn.execute(select(columns.id, columns.merged_into).where(columns.id.in_(part))):
-            cited_key = f"{TICKET_KEY}{number}"
-            if not any(True for _ in world.rows(cited_key, "own")):
-                at, channel = numbers[number].received_at, numbers[number].channel
-                fresh.append(evidence.Row(cited_key, "own", "", merged_into or number, at, channel))
+    if not numbers:
+        return []
+    for number, merged_into in conn.execute(select(columns.id, columns.merged_into).where(one_of(columns.id, numbers))):
+        cited_key = f"{TICKET_KEY}{number}"
+        if not any(True for _ in world.rows(cited_key, "own")):
+            at, channel = numbers[number].received_at, numbers[number].channel
+            fresh.append(evidence.Row(cited_key, "own", "", merged_into or number, at, channel))
     world.load(fresh, lookup.groups({row.ticket for row in fresh}))
     return fresh
 
 
 def _load_conversations(conn: Connection, world: World, lookup: SqlLookup, abouts: Sequence[str]) -> None:
-    rows = [
-        row for part in _chunks(abouts) for row in lookup.rows(and_(_KEYS.key.in_(part), _KEYS.role == "conversation"))
-    ]
+    if not abouts:
+        return
+    rows = lookup.rows(and_(one_of(_KEYS.key, abouts), _KEYS.role == "conversation"))
     world.load(rows, lookup.groups({row.ticket for row in rows}))
 
 
 def _load_facts(conn: Connection, abouts: Sequence[str]) -> dict[str, list[Update]]:
     facts: dict[str, list[Update]] = {}
-    for part in _chunks(abouts):
-        for row in conn.execute(select(t.update_facts).where(t.update_facts.c.about.in_(part))):
-            facts.setdefault(row.about, []).append(_as_update(row))
+    if not abouts:
+        return facts
+    for row in conn.execute(select(t.update_facts).where(one_of(t.update_facts.c.about, abouts))):
+        facts.setdefault(row.about, []).append(_as_update(row))
     return facts
 
 
@@ -186,11 +180,10 @@ def _as_update(row: Row[Any]) -> Update:
 
 
 def _load_told(conn: Connection, abouts: Sequence[str]) -> dict[str, int]:
-    return {
-        row.about: row.comment_id
-        for part in _chunks(abouts)
-        for row in conn.execute(select(t.folded).where(t.folded.c.about.in_(part)))
-    }
+    if not abouts:
+        return {}
+    query = select(t.folded).where(one_of(t.folded.c.about, abouts))
+    return {row.about: row.comment_id for row in conn.execute(query)}
 
 
 class SqlLookup:
@@ -211,59 +204,48 @@ class SqlLookup:
         columns = [table.c[name] for table in (mine, other) for name in names]
         statement = select(*columns).join_from(mine, other, mine.c.key == other.c.key)
         pairs = statement.where(
-            mine.c.ticket_id.in_(tickets),
+            one_of(mine.c.ticket_id, tickets),
             mine.c.role.in_(("own", "ref")),
             other.c.role == "ref",
-            other.c.author.in_(identities),
-            other.c.ticket_id.not_in(tickets),
+            one_of(other.c.author, identities),
+            not_(one_of(other.c.ticket_id, tickets)),
         )
         return [evidence.Row(*half) for row in self._conn.execute(pairs) for half in (row[:6], row[6:])]
 
     def held(self, tickets: Collection[int], keys: Collection[str]) -> list[evidence.Row]:
         """See `evidence.Lookup.held`."""
-        return [
-            row
-            for part in _chunks(list(keys))
-            for row in self.rows(and_(_KEYS.key.in_(part), _KEYS.ticket_id.in_(tickets)))
-        ]
+        return self.rows(and_(one_of(_KEYS.key, keys), one_of(_KEYS.ticket_id, tickets)))
 
     def citing(self, keys: Collection[str], identities: Collection[str]) -> list[evidence.Row]:
         """See `evidence.Lookup.citing`."""
-        return [
-            row
-            for part in _chunks(list(keys))
-            for row in self.rows(and_(_KEYS.key.in_(part), _KEYS.role == "ref", _KEYS.author.in_(identities)))
-        ]
+        return self.rows(and_(one_of(_KEYS.key, keys), _KEYS.role == "ref", one_of(_KEYS.author, identities)))
 
     def groups(self, tickets: Collection[int]) -> Iterable[Group]:
         """See `evidence.Lookup.groups`."""
         columns, people, links = t.tickets.c, t.participants.c, t.ticket_links.c
-        found: dict[int, Group] = {}
-        for part in _chunks(sorted(tickets)):
+        if not tickets:
+            return ()
+        found = {
+            row.id: Group(
+                row.id,
+                set(),
+                row.created_at,
+                closed=row.status == "closed",
+                settled=row.status in ("solved", "closed"),
+                known={row.id},
+            )
             for row in self._conn.execute(
-                select(columns.id, columns.created_at, columns.status).where(columns.id.in_(part))
-            ):
-                found[row.id] = Group(
-                    row.id,
-                    set(),
-                    row.created_at,
-                    closed=row.status == "closed",
-                    settled=row.status in ("solved", "closed"),
-                    known={row.id},
-                )
-            takes_part = select(people.ticket_id, people.identity).where(people.ticket_id.in_(part))
-            for ticket, identity in self._conn.execute(takes_part):
-                found[ticket].participants.add(identity)
-            for ticket, other in self._conn.execute(
-                select(links.ticket_id, links.other_id).where(
-                    links.kind == "apart", or_(links.ticket_id.in_(part), links.other_id.in_(part))
-                )
-            ):
-                for one, two in ((ticket, other), (other, ticket)):
-                    if one in found:
-                        found[one].apart.add(two)
+                select(columns.id, columns.created_at, columns.status).where(one_of(columns.id, tickets))
+            )
+        }
+        takes_part = select(people.ticket_id, people.identity).where(one_of(people.ticket_id, tickets))
+        for ticket, identity in self._conn.execute(takes_part):
+            found[ticket].participants.add(identity)
+        either = or_(one_of(links.ticket_id, tickets), one_of(links.other_id, tickets))
+        for ticket, other in self._conn.execute(
+            select(links.ticket_id, links.other_id).where(links.kind == "apart", either)
+        ):
+            for one, two in ((ticket, other), (other, ticket)):
+                if one in found:
+                    found[one].apart.add(two)
         return found.values()
-
-
-def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

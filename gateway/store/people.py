@@ -18,11 +18,11 @@ from gateway.store import tables as t
 from gateway.store.inserting import Rows, insert_all
 from gateway.store.paging import Row
 from gateway.store.rows import identity_row
+from gateway.store.values import one_of
 from normalizer.addresses import canonical_domain, canonical_email
 from normalizer.message import Author, Message
 
 Take = Callable[[Table], int]
-_CHUNK: Final = 400
 _VIA: Final = re.compile(r"\S.{0,200}\s(?:via|durch|par|tramite|через)\s\S", re.IGNORECASE)
 
 
@@ -130,12 +130,11 @@ def meet_caller(conn: Connection, current: int | None, author: Author, now: date
 def find_holders(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Customers by the identity they hold."""
     columns = t.identities.c
-    wanted = sorted(set(keys))
-    found: dict[tuple[str, str], int] = {}
-    for start in range(0, len(wanted), _CHUNK):
-        query = select(columns.kind, columns.value, columns.customer_id).where(among(wanted[start : start + _CHUNK]))
-        found |= {(row.kind, row.value): row.customer_id for row in conn.execute(query)}
-    return found
+    wanted = set(keys)
+    if not wanted:
+        return {}
+    query = select(columns.kind, columns.value, columns.customer_id).where(among(wanted))
+    return {(row.kind, row.value): row.customer_id for row in conn.execute(query)}
 
 
 def among(keys: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
@@ -144,9 +143,7 @@ def among(keys: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
     for kind, value in keys:
         values.setdefault(kind, set()).add(value)
     columns = t.identities.c
-    return or_(
-        false(), *(and_(columns.kind == kind, columns.value.in_(sorted(values[kind]))) for kind in sorted(values))
-    )
+    return or_(false(), *(and_(columns.kind == kind, one_of(columns.value, values[kind])) for kind in sorted(values)))
 
 
 def _customer_row(number: int, name: str, language: str, now: datetime) -> Row:

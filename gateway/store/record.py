@@ -34,6 +34,7 @@ from gateway.store.rows import (
     waits_since,
 )
 from gateway.store.stories import retell
+from gateway.store.values import one_of
 from gateway.worker.evidence import Rules
 from gateway.worker.matching import participants_of
 from gateway.worker.plan import Comment, Item, Known, Plan, Verdict, make_plan
@@ -180,7 +181,7 @@ class _Writing:
             ],
         )
         spoken = [ticket for ticket, said in grown.items() if waits_since(said) is not None]
-        asleep = select(columns.id).where(columns.id.in_(spoken), columns.status.in_(("pending", "hold", "solved")))
+        asleep = select(columns.id).where(one_of(columns.id, spoken), columns.status.in_(("pending", "hold", "solved")))
         for ticket in list(self.conn.scalars(asleep)):
             self.conn.execute(update(t.tickets).where(columns.id == ticket).values(status="open"))
             self._event(ticket, "reopened", {"because": "the customer wrote again"})
@@ -257,7 +258,7 @@ class _Writing:
         """Who takes part now; only tickets that were there before can have them already."""
         old = {ticket for ticket, _ in people} - set(self.tickets.values())
         columns = t.participants.c
-        known = select(columns.ticket_id, columns.identity).where(columns.ticket_id.in_(old))
+        known = select(columns.ticket_id, columns.identity).where(one_of(columns.ticket_id, old))
         present = {(row.ticket_id, row.identity) for row in self.conn.execute(known)} if old else set()
         insert_all(
             self.conn,
@@ -311,11 +312,11 @@ class _Writing:
     def _write_receipts(self) -> None:
         receipts = [self._receipt_row(verdict) for verdict in self.plan.verdicts]
         ids = [row["receipt_id"] for row in receipts]
-        if revived := list(self.conn.scalars(select(t.receipts.c.receipt_id).where(t.receipts.c.receipt_id.in_(ids)))):
-            self.conn.execute(delete(t.receipts).where(t.receipts.c.receipt_id.in_(revived)))  # replayed dead letters
-            self.conn.execute(
-                update(t.dead_letters).where(t.dead_letters.c.receipt_id.in_(revived)).values(replayed_at=self.now)
-            )
+        receipt, letter = t.receipts.c.receipt_id, t.dead_letters.c
+        if revived := list(self.conn.scalars(select(receipt).where(one_of(receipt, ids)))):  # replayed dead letters
+            self.conn.execute(delete(t.receipts).where(one_of(receipt, revived)))
+            again = update(t.dead_letters).where(one_of(letter.receipt_id, revived))
+            self.conn.execute(again.values(replayed_at=self.now))
         insert_all(self.conn, t.receipts, receipts)
         insert_all(
             self.conn,

@@ -1,0 +1,69 @@
+"""`column IN (many values)` whose statement is the same text however many values there are.
+
+SQLAlchemy writes `IN` with a parameter for each value. The text then differs with every batch, so it is composed anew
+each time, and PostgreSQL parses and plans it anew. Here the values are one parameter: an array on PostgreSQL, a JSON
+document on SQLite.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any, Self
+
+from sqlalchemy import ARRAY, Boolean, Column, Dialect, String, Text, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class _Many(TypeDecorator[Collection[Any]]):
+    """Values of one type as one parameter."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, item: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.item = item
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(ARRAY(self.item))
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "postgresql":
+            return value
+        write = self.item.dialect_impl(dialect).bind_processor(dialect)
+        return json.dumps([write(item) for item in value] if write else list(value))
+
+
+class one_of(FunctionElement[bool]):
+    """Is a column's value one of these? True of no row when there are none."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: Column[Any], values: Collection[Any]) -> None:
+        # Without a length: PostgreSQL's cast to varchar(16)[] cuts longer values, which then are found by mistake.
+        item = Text() if isinstance(column.type, String) else column.type
+        super().__init__(column, bindparam(None, list(values), type_=_Many(item), unique=True))
+
+    def self_group(self, against: OperatorType | None = None) -> Self:
+        """A condition as it stands: SQLAlchemy would compare it with 1 on SQLite, which then uses no index."""
+        return self
+
+
+@compiles(one_of)
+def _with_json(element: one_of, compiler: SQLCompiler, **how: Any) -> str:
+    column, values = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  both are SQLAlchemy's
+
+
+@compiles(one_of, "postgresql")
+def _with_array(element: one_of, compiler: SQLCompiler, **how: Any) -> str:
+    column, values = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"{column} = ANY ({values})"
