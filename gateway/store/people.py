@@ -114,17 +114,26 @@ def meet(
     return met
 
 
-def meet_caller(conn: Connection, current: int | None, author: Author, now: datetime, take: Take) -> int | None:
-    """Who called, when a later fact says it first; `current` when nothing is known of them."""
-    if author.identity is None or author.trust == "failed":
-        return current
-    key = (author.kind, author.value or "")
-    known = find_holders(conn, [key]).get(key)
-    if known is None:
-        known = take(t.customers)
-        insert_all(conn, t.customers, [_customer_row(known, author.display_name, "", now)])
-        insert_all(conn, t.identities, [{"id": take(t.identities), **identity_row(author, known, now)}])
-    return known
+def meet_callers(
+    conn: Connection, callers: Sequence[tuple[int | None, Author]], now: datetime, take: Take
+) -> list[int | None]:
+    """Who called, when a later fact says it first: of each (customer so far, author) the customer from now on, which
+    is the one so far when nothing is known of the author."""
+    keys = [
+        (author.kind, author.value or "") if author.identity and author.trust != "failed" else None
+        for _, author in callers
+    ]
+    found = find_holders(conn, {key for key in keys if key})
+    customers: Rows = []
+    identities: Rows = []
+    for (_, author), key in zip(callers, keys, strict=True):
+        if key and key not in found:
+            found[key] = take(t.customers)
+            customers.append(_customer_row(found[key], author.display_name, "", now))
+            identities.append({"id": take(t.identities), **identity_row(author, found[key], now)})
+    insert_all(conn, t.customers, customers)
+    insert_all(conn, t.identities, identities)
+    return [found[key] if key else current for (current, _), key in zip(callers, keys, strict=True)]
 
 
 def find_holders(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:

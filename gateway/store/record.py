@@ -293,11 +293,10 @@ class _Writing:
         """Facts of things reported in pieces, and comments that tell a changed story."""
         facts = [{"id": self._take(t.update_facts), **update_row(item)} for item in self.plan.updates]
         insert_all(self.conn, t.update_facts, facts)
-        for retelling in self.plan.retellings:
-            ticket = retell(self.conn, self._take, retelling, self.now)
-            for verdict in self.plan.verdicts:
-                if verdict.comment == retelling.comment and verdict.ticket is None:
-                    verdict.ticket = ticket
+        tickets = retell(self.conn, self._take, self.plan.retellings, self.now)
+        for verdict in self.plan.verdicts:
+            if verdict.ticket is None and verdict.comment is not None:
+                verdict.ticket = tickets.get(verdict.comment)
 
     def _write_suspended(self) -> None:
         rows: Rows = []

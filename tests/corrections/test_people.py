@@ -20,7 +20,7 @@ from gateway.store.engine import Store, lock_ledger
 from gateway.store.inserting import next_ids
 from gateway.store.joining import customer_survivor, join, last_join_of
 from gateway.store.journal import NUMBERED, CorrectionError, by_hand
-from gateway.store.people import Ours, find_holders, meet, meet_caller, own_addresses, somebody
+from gateway.store.people import Ours, find_holders, meet, meet_callers, own_addresses, somebody
 from gateway.store.profiles import Profile, create_or_update, update_customer
 from gateway.store.record import record
 from gateway.store.undoing import undo
@@ -374,14 +374,10 @@ async def test_a_caller_whom_a_later_fact_names(store: Store) -> None:
     def run(conn: Connection) -> list[int | None]:
         caller = Author(kind="phone", value="+31612345678", display_name="ANN")
         nobody = Author(kind="phone")
-        return [
-            meet_caller(conn, None, nobody, NOW, taker(conn)),
-            meet_caller(conn, None, caller, NOW, taker(conn)),
-            meet_caller(conn, 5, caller, NOW, taker(conn)),
-            meet_caller(conn, 5, nobody, NOW, taker(conn)),
-        ]
+        callers = [(None, nobody), (None, caller), (5, caller), (5, nobody)]
+        return meet_callers(conn, callers, NOW, taker(conn)) + meet_callers(conn, callers, NOW, taker(conn))
 
-    assert await store.write(run) == [None, 1, 1, 5]
+    assert await store.write(run) == [None, 1, 1, 5] * 2
 
 
 # --- what the company says -------------------------------------------------------------------------------------------
