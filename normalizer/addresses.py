@@ -33,6 +33,13 @@ _BARE: Final = re.compile(r"(?<![@\w.])[^\s<>\"(),:;@\[\]\\]{1,64}+@[^\s<>\"(),:
 _QUOTED_LOCAL: Final = re.compile(r"\"[^\"<>\x00-\x1f]{1,64}\"@[^\s<>\"(),:;@\[\]\\]{1,255}+")
 _IN_TEXT: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}+@[\w.-]{1,255}+")
 _PLAIN: Final = re.compile(r"(?:([^<>\"(),:;@\[\]\\=]{1,200}?) ?)?<?([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>?\Z")
+# A name in quotes or in encoded words, as most mail programs write it.
+_NAMED: Final = re.compile(
+    r"(?:\"([^\"\\<>,]{1,200})\"|(=\?[\w-]{1,40}\?[bBqQ]\?[\w=+/.-]{0,200}\?=)) ?"
+    r"<([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>\Z",
+    re.ASCII,
+)
+_UNFIT: Final = re.compile(r"[\s<>,;\x00]")
 
 
 class Address(NamedTuple):
@@ -48,11 +55,15 @@ def parse_addresses(header: str, limit: int = MAX_ADDRESSES) -> list[Address]:
     Items without an `@` are left out, so `undisclosed-recipients:;` is an empty list.
     """
     header = header[:_MAX_INPUT]
-    if "," not in header and (plain := _PLAIN.match(header.strip())):
-        name = plain.group(1) or ""
-        # `Anna <a@b>` and `a@b` only: a name without angle brackets goes the long way.
-        if not name or "<" in header:
-            return [Address(canonical_email(plain.group(2)), name.strip())]
+    if "," not in header:
+        bare = header.strip()
+        if plain := _PLAIN.match(bare):
+            name = plain.group(1) or ""
+            # `Anna <a@b>` and `a@b` only: a name without angle brackets goes the long way.
+            if not name or "<" in header:
+                return [Address(canonical_email(plain.group(2)), name.strip())]
+        elif named := _NAMED.match(bare):
+            return [Address(canonical_email(named.group(3)), _display(named.group(1) or named.group(2)))]
     found: list[Address] = []
     for item in _items(header):
         address = _mailbox(item)
@@ -70,8 +81,10 @@ def canonical_email(value: str) -> str:
     they matter is known only to the receiving domain.
     """
     value = value.strip()
-    if not value.isascii():
-        value = "".join(char for char in unicodedata.normalize("NFC", value) if unicodedata.category(char)[0] != "C")
+    if value.isascii():
+        local, at, domain = value.lower().rpartition("@")
+        return f"{local}@{domain.strip().rstrip('.')}" if at else domain
+    value = "".join(char for char in unicodedata.normalize("NFC", value) if unicodedata.category(char)[0] != "C")
     local, at, domain = value.rpartition("@")
     if not at:
         return value.lower()
@@ -96,7 +109,7 @@ def canonical_domain(domain: str) -> str:
 def email_shaped(value: str) -> bool:
     """Whether this can be somebody's address at all: one `@`, something on both sides, no spaces or controls."""
     local, at, domain = value.rpartition("@")
-    return bool(at and local and domain) and not any(char.isspace() or char in "<>,;\x00" for char in value)
+    return bool(at and local and domain) and _UNFIT.search(value) is None
 
 
 def first_email_in(text: str) -> str:
@@ -197,7 +210,7 @@ def _mailbox(item: tuple[str, str, str, bool]) -> Address | None:
         value = _bare(words)
         name = words.replace(value, "", 1)
     local, _, domain = value.rpartition("@")
-    if not (local and domain) or any(char in "<>" for char in value):
+    if not (local and domain) or "<" in value or ">" in value:
         return None
     return Address(canonical_email(value), _display(name) or _display(comment))
 

@@ -6,7 +6,8 @@ whatever the bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -22,6 +23,8 @@ class Mail:
     """One mail, read. `fields` are (lower-case name, unfolded value with its encoded words still in place)."""
 
     fields: tuple[tuple[str, str], ...] = ()
+    first: Mapping[str, str] = field(default_factory=dict)  # the first field of each name
+    subject: str = ""  # decoded, one line
     text: str = ""  # all there is to read: the letter, below it the texts of attached mails
     letter: str = ""  # the text parts, or the html rendered when there is no text; invitations above it
     marked_text: str = ""  # the letter with `markup.HISTORY` where the client's html says that older messages begin
@@ -37,21 +40,15 @@ class Mail:
 
     def get(self, name: str) -> str:
         """The first field of that (lower-case) name, encoded words decoded; empty when there is none."""
-        for key, value in self.fields:
-            if key == name:
-                return headers.decode_words(value)
-        return ""
+        return headers.decode_words(self.first.get(name, ""))
 
     def raw(self, name: str) -> str:
         """The first field of that name with its encoded words in place, as the address parser wants it."""
-        for key, value in self.fields:
-            if key == name:
-                return value
-        return ""
+        return self.first.get(name, "")
 
     def raw_all(self, name: str) -> list[str]:
         """Every field of that name, in order, encoded words in place."""
-        return [value for key, value in self.fields if key == name]
+        return [value for key, value in self.fields if key == name] if name in self.first else []
 
     def all(self, name: str) -> list[str]:
         """Every field of that name, in order, encoded words decoded."""
@@ -66,11 +63,6 @@ class Mail:
             if by_html.quoted and by_html.reply:
                 return by_html
         return parts
-
-    @property
-    def subject(self) -> str:
-        """The decoded Subject, one line."""
-        return self.get("subject")
 
     @property
     def date(self) -> datetime | None:
@@ -103,14 +95,18 @@ def scan(data: bytes) -> dict[str, str]:
 
 def _read(tree: Tree) -> Mail:
     root = tree.root
-    fields = tuple((name, headers.unfold(value, tree.hint)) for name, value in root.fields)
-    _check_duplicates(tree, fields)
+    fields = tuple([(name, headers.unfold(value, tree.hint)) for name, value in root.fields])
+    first = dict(reversed(fields))
+    if len(first) < len(fields):
+        _check_duplicates(tree, fields)
     found = bodies.collect(tree)
     letter = markup.unmark(found.letter)
     if found.below and not letter.strip():
         found.letter = found.below
     return Mail(
         fields=fields,
+        first=first,
+        subject=headers.decode_words(first.get("subject", "")),
         text=f"{letter.rstrip()}\n\n{found.below}".lstrip("\n") if found.below else letter,
         letter=letter,
         marked_text=found.letter,

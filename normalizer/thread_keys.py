@@ -53,7 +53,7 @@ def thread_keys(own: str, in_reply_to: str = "", references: str = "") -> tuple[
             value = key_value(item)
             if value not in seen:
                 seen.add(value)
-                keys.append(ThreadKey.model_construct(kind=kind, value=value, strength="strong"))
+                keys.append(ThreadKey(kind=kind, value=value))
 
     add("message_id", message_ids(own, loose=True)[:1])
     add("in_reply_to", message_ids(in_reply_to)[:10])

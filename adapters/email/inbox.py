@@ -40,11 +40,12 @@ from normalizer.structure import OverBudgetError
 
 MAX_RECIPIENTS: Final = 100
 PROVIDERS: Final[tuple[type[Provider], ...]] = (SendGrid, Mailgun, Postmark, Ses)
-_KEPT_FIELDS: Final = (
+_NEVER_LOCAL: Final = frozenset(" \t\r\n\x00<>,;%!@")
+_KEPT_FIELDS: Final = frozenset({
     "to", "cc", "reply-to", "sender", "date", "list-id", "return-path", "delivered-to", "x-original-to", "x-mailer",
     "user-agent", "thread-index", "thread-topic", "importance", "content-language",
     "x-original-from",
-)  # fmt: skip
+})  # fmt: skip
 
 
 class Email(Adapter[EmailOptions]):
@@ -72,7 +73,7 @@ class Email(Adapter[EmailOptions]):
         """Whether mail for this address is this inbox's. A `+tag` or a `-tag` behind an own address does not matter."""
         address = addresses.canonical_email(recipient.strip().strip("<>"))
         local, at, domain = address.rpartition("@")
-        if not (at and local and domain) or len(address) > 320 or any(char in local for char in " \t\r\n\x00<>,;%!@"):
+        if not (at and local and domain) or len(address) > 320 or not _NEVER_LOCAL.isdisjoint(local):
             return False
         if domain in self._domains or "*" in self._domains:
             return True
@@ -196,7 +197,7 @@ class Email(Adapter[EmailOptions]):
             automated=automated.recognise(mail, author.value or "", mail_from=envelope, own=self._own),
             problems=tuple(problems),
             suspend="" if mail.fields else "the mail has no header: nobody knows who sent it",
-            fields=_facts(raw, mail),
+            fields=_facts(raw, mail, author),
             original=_original(raw.body),
         )
         return self._as_forwarded(mail, message) if self._is_agent(author) else message
@@ -402,7 +403,7 @@ def _in_part(draft: MessageDraft, raw: Raw) -> MessageDraft:
     return draft.model_copy(update={"suspend": cause, "delivery_key": key, "problems": (*draft.problems, hit)})
 
 
-def _facts(raw: Raw, mail: mime.Mail) -> dict[str, Any]:
+def _facts(raw: Raw, mail: mime.Mail, author: Author) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for name, value in mail.fields:
         if name in _KEPT_FIELDS and name not in facts:
@@ -410,7 +411,7 @@ def _facts(raw: Raw, mail: mime.Mail) -> dict[str, Any]:
     for name in ("mail_from", "remote", "mailbox", "internal_date"):
         if raw.facts.get(name) is not None:
             facts[name] = str(raw.facts[name])
-    if report := automated.report_of(mail, mail_from=raw.facts.get("mail_from")):
+    if report := automated.report_of(mail, author.value or "", mail_from=raw.facts.get("mail_from")):
         facts["report"] = {
             "type": report.kind,
             "failed_recipient": report.recipient[:320],
