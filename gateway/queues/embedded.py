@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 from gateway.queues.base import DELIVERY_LIMIT, Delivered, Depth, Outgoing, QueueUnavailableError
 from gateway.queues.owners import Owners
 from gateway.queues.queue_file import QueueFile
+from gateway.queues.salvage import open_or_set_aside
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class EmbeddedQueue:
         self._owners = Owners(path.with_name(path.name + ".owners"))
         self._owner = ""
         self._file: QueueFile | None = None
+        self._suspect = False  # SQLite said that the file is damaged
         self._next_sweep = 0.0
         self._inbox: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -306,13 +308,19 @@ class EmbeddedQueue:
         code = getattr(error, "sqlite_errorcode", None)
         if not isinstance(error, sqlite3.Error) or (code is not None and code & 0xFF in _REOPEN_AFTER):
             self._drop_file()
+            self._suspect = code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
     def _ensure_open(self) -> QueueFile:
         if self._file is not None and not self._file.is_in_place():
             _log.error("queue file %s was removed or replaced while in use; starting a new one", self.path)
             self._drop_file()
+        if self._file is not None and not self._file.has_log():
+            _log.error("the write-ahead log of queue file %s was removed while in use; saving what it held", self.path)
+            self._file.fold()
+            self._drop_file()
         if self._file is None:
-            self._file = QueueFile(self.path)
+            self._file = open_or_set_aside(self.path, suspect=self._suspect)
+            self._suspect = False
         if not self._owners.is_member():
             self._owner = self._owners.join()
         return self._file

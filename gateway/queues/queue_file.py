@@ -76,6 +76,7 @@ class QueueFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._log_path = path.with_name(f"{path.name}-wal")
         self._turn = 0  # whose turn it is to be first in a batch
         self._inode = _create_privately(path)
         self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -108,6 +109,16 @@ class QueueFile:
             return self._path.stat().st_ino == self._inode
         except OSError:
             return False
+
+    def has_log(self) -> bool:
+        """False when the write-ahead log was deleted under us: what only it holds would vanish with our descriptor."""
+        return self._log_path.exists()
+
+    def fold(self) -> None:
+        """Copy what the log holds into the file and fsync it. Works on a deleted log too, which we still have open."""
+        busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("the log cannot be folded into the file while another process reads it")
 
     def append(self, messages: Iterable[Outgoing]) -> None:
         """Add messages, ready at once."""
