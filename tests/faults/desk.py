@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ class Member:
         self.name = name
         self.gate = gate
         self.environment = dict(environment)
+        self.prefix: list[str] = []  # a program that changes something and then becomes ours: prlimit, taskset
         self._command = [*COMMAND, verb] + (["--quiet"] if verb in ("up", "serve") else [])
         self._folder = folder
         self._child: Child | None = None
@@ -51,7 +53,7 @@ class Member:
     def start(self, *, wait: bool = True) -> None:
         """A new life on the same ports and folders."""
         self._read_log = self.log.stat().st_size if self.log.exists() else 0
-        self._child = Child(self._command, log=self.log, env=self.environment)
+        self._child = Child([*self.prefix, *self._command], log=self.log, env=self.environment)
         if wait:
             self.wait_ready()
 
@@ -63,9 +65,7 @@ class Member:
         def is_ready() -> bool:
             if gate is not None:
                 return is_listening(gate.http) and is_listening(gate.smtp)
-            with self.log.open(errors="replace") as log:
-                log.seek(self._read_log)
-                return "connected to consume" in log.read()
+            return "connected to consume" in self.said() or self.environment["FRONTDESK_QUEUE_URL"] == "embedded:"
 
         wait_until(
             lambda: not child.running or is_ready(), timeout=_START_SECONDS, what=f"{self.name} ready", every=0.1
@@ -89,6 +89,30 @@ class Member:
         if self._child is not None:
             self._child.stop()
             self._child = None
+
+    def send(self, number: signal.Signals) -> None:
+        """Any signal."""
+        if self._child is not None:
+            self._child.send(number)
+
+    @property
+    def running(self) -> bool:
+        """Whether this life has not ended, for whatever reason."""
+        return self._child is not None and self._child.running
+
+    def bury(self) -> None:
+        """Its end was expected, whoever caused it."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def said(self) -> str:
+        """The log of this life."""
+        if not self.log.exists():
+            return ""
+        with self.log.open(errors="replace") as log:
+            log.seek(self._read_log)
+            return log.read()
 
 
 class Desk:

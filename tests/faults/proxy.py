@@ -1,4 +1,4 @@
-"""A TCP relay on loopback that can stop passing what a client says, so that a process dies at a moment we choose."""
+"""A TCP relay on loopback: holds what one side says, loses packets without a word, is slow, breaks at any byte."""
 
 from __future__ import annotations
 
@@ -10,15 +10,25 @@ _CHUNK = 65536
 
 
 class Relay:
-    """Between one process and one service. While `held`, what the process writes reaches nobody; answers still pass."""
+    """Between one process and one service. While `held`, what the process writes reaches nobody; answers still pass.
 
-    def __init__(self, port: int) -> None:
+    `delay`: seconds that everything takes, each way. `rate`: bytes a second, each way; 0: as fast as it goes.
+    """
+
+    def __init__(self, port: int, *, delay: float = 0.0, rate: int = 0) -> None:
         self._target = port
         self._server: asyncio.Server | None = None
         self._open = asyncio.Event()
         self._open.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
+        self._dark = False
+        self._left: int | None = None  # bytes until every connection breaks
         self._tasks: set[asyncio.Task[None]] = set()
+        self.delay = delay
+        self.rate = rate
         self.held_bytes = 0
+        self.held_answers = 0
         self.port = 0
 
     async def __aenter__(self) -> Relay:
@@ -45,10 +55,32 @@ class Relay:
         """Again; what was held is passed first, unless its connection is gone."""
         self._open.set()
 
+    def hold_answers(self) -> None:
+        """From now on the service is heard no more, while it hears everything."""
+        self.held_answers = 0
+        self._answering.clear()
+
+    def pass_answers(self) -> None:
+        """Again; what was held comes first."""
+        self._answering.set()
+
     def cut(self) -> None:
         """Break every connection."""
         for task in self._tasks:
             task.cancel()
+
+    def cut_after(self, count: int) -> None:
+        """Break every connection when so many bytes more have passed, in the middle of a frame."""
+        self._left = count
+
+    def darken(self) -> None:
+        """Packets vanish in both directions and nobody is told: a cable was pulled. New connections fare alike."""
+        self._dark = True
+
+    def lighten(self) -> None:
+        """The cable is back; what vanished stays vanished, so the connections of before are worthless."""
+        self._dark = False
+        self.cut()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -73,9 +105,22 @@ class Relay:
             if not self._open.is_set():
                 self.held_bytes += len(data)
                 await self._wait(reader)
-            writer.write(data)
-            await writer.drain()
+            await self._pass(data, writer)
         raise ConnectionError("the process hung up")
+
+    async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if self._dark:
+            return
+        if self.delay or self.rate:
+            await asyncio.sleep(self.delay + (len(data) / self.rate if self.rate else 0))
+        if self._left is not None:
+            data, self._left = data[: self._left], self._left - len(data)
+        writer.write(data)
+        await writer.drain()
+        if self._left is not None and self._left <= 0:
+            self._left = None
+            self.cut()
+            await asyncio.sleep(0)
 
     async def _wait(self, reader: asyncio.StreamReader) -> None:
         """Until passing on is allowed, unless the process dies first: then what it said was never said."""
@@ -87,9 +132,10 @@ class Relay:
         if reader.at_eof() or reader.exception() is not None:
             raise ConnectionError("the process died")
 
-    @staticmethod
-    async def _back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
+            if not self._answering.is_set():
+                self.held_answers += len(data)
+                await self._answering.wait()
+            await self._pass(data, writer)
         raise ConnectionError("the service hung up")
