@@ -24,7 +24,8 @@ _WROTE: Final = (
     "は書きました", "書きました", "wrote on", "님이 작성", "작성", "كتب", "كتبت", "כתב", "כתבה", "כתב/ה", "đã viết",
     "menulis", "เขียน", "је написао", "је написала", "napisao", "napisala", "je napisao", "je napisala", "написа",
     "rašė",
-    "kirjutas", "va escriure", "skrifaði", "idatzi du", "escribiu",
+    "kirjutas", "va escriure", "skrifaði", "idatzi du", "escribiu", "şunları yazdı", "rakstīja", "sinulat", "ने लिखा",
+    "نوشت", "เขียนว่า", "쓴 글", "のメール", "hat folgendes geschrieben",
 )  # fmt: skip
 
 # How such a line begins: the preposition before the date. Lower case.
@@ -33,28 +34,34 @@ _OPENERS: Final = (
     "pe",
     "ke", "kl", "på", "em", "no dia", "a", "в", "у", "на", "στις", "vào", "pada", "ב", "ב-", "בתאריך", "في", "fra",
     "from",
-    "vom", "von", "de", "da", "date", "datum", "van", "od", "от", "від",
+    "vom", "von", "de", "da", "date", "datum", "van", "od", "от", "від", "missatge de", "wiadomość napisana przez",
 )  # fmt: skip
 
 _wrote = "|".join(sorted((re.escape(word) for word in set(_WROTE)), key=len, reverse=True))
 _openers = "|".join(sorted((re.escape(word) for word in set(_OPENERS)), key=len, reverse=True))
 
 MAY_ATTRIBUTE: Final = re.compile(
-    rf"(?:[>\-–—*_\s]{{0,8}})(?:(?:{_openers})[\s,:.]|\S*\d|[^\s]{{1,60}}@|[\"'<\[(]|[^\W\d_]+[.,]{{0,2}}\s)",
+    rf"(?:[>\-–—*_\s]{{0,8}})(?:(?:{_openers})[\s,:.]|\S*\d|[^\s]{{1,60}}@|[\"'<\[(]|[^\W\d_]\S{{0,30}}\s)",
     re.IGNORECASE,
 )
 # Each word with its bounds; scripts without spaces have none. Looking for the plain words first is ten times faster
 # than one pattern of them all, which is tried at every letter.
 _WROTE_WORDS: Final = tuple(
-    (word.lower(), re.compile(rf"(?<!\w){re.escape(word.lower())}(?!\w)"))
-    for word in sorted({*_WROTE, "写道", "寫道", "書きました", "작성", "のメッセージ"})
+    (word.lower(), re.compile(rf"(?<!\w){re.escape(word.lower())}(?!\w)")) for word in sorted(_WROTE)
 )
-_UNBOUND: Final = frozenset({"写道", "寫道", "書きました", "작성", "のメッセージ"})
+_UNBOUND: Final = frozenset(
+    {"写道", "寫道", "書きました", "작성", "のメッセージ", "のメール", "เขียน", "เขียนว่า", "쓴 글", "ने लिखा"}
+)
 DIGIT: Final = re.compile(r"[\d@<]")
 # Gmail's old forms have neither verb nor colon: `2016-03-03 17:21 GMT+01:00 Anna`, `2013/7/20 Anna <anna@x>`.
 _OLD_GMAIL: Final = re.compile(
     r"\d{4}[-/]\d{1,2}[-/]\d{1,2} (?:\d{1,2}:\d{2} GMT[+-]\d{1,2}:\d{2} .{1,120}|"
     r".{1,120}<[^\s<>@]{1,64}@[^\s<>]{1,200}>:?)\Z"
+)
+# Without a verb: a date with its year, a time, and whose address it is, as the last thing before the colon.
+_DATED_ADDRESS: Final = re.compile(
+    r"(?=.{0,80}\b(?:19|20)\d\d(?!\d))(?=.{0,80}\d[:.]\d\d).{0,120}"
+    r"(?:<[^\s<>@]{1,64}@[^\s<>]{1,200}>|\s(?:by|von|par|por|da|door|av|af|przez|от)\s[^\s<>@]{1,64}@[^\s<>]{1,200}):\Z"
 )
 _OPENS: Final = re.compile(rf"(?:{_openers})[\s,:.\d]", re.IGNORECASE)
 _DATE: Final = re.compile(
@@ -69,12 +76,26 @@ def _says_wrote(line: str) -> bool:
 
 
 _CLOSERS: Final = frozenset(":：道>*_")
+# What mail programs put around names in lines that run from right to left.
+DIRECTION_MARKS: Final = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_DIRECTION: Final = frozenset(DIRECTION_MARKS)
+_NO_DIRECTION: Final = dict.fromkeys(map(ord, DIRECTION_MARKS))
+
+
+def without_direction(line: str) -> str:
+    """The line without the invisible marks that say in which direction it runs."""
+    return line if line.isascii() else line.translate(_NO_DIRECTION)
 
 
 def may_end_attribution(line: str) -> bool:
     """Whether an announcement can end with this line: by its last character, or by the date of Gmail's old forms."""
-    if line[-1:] in _CLOSERS and line.rstrip(">*_ \t")[-1:] in (":", "：", "道"):
+    last = line[-1:]
+    if last in _CLOSERS and line.rstrip(">*_ \t")[-1:] in (":", "：", "道"):
         return True
+    if last == "e" and line.endswith(" wrote"):
+        return True
+    if last in _DIRECTION:
+        return line.rstrip(DIRECTION_MARKS)[-1:] in (":", "：")
     start = line.lstrip("> \t")[:5]
     return start[4:] in ("-", "/") and start[:4].isdigit()
 
@@ -100,9 +121,13 @@ def is_attribution(line: str) -> bool:
     "a colon."""
     if _OLD_GMAIL.match(line):
         return True
-    ends = line.rstrip(">*_ \t")[-1:] in (":", "：")
-    if not ends and not line.rstrip().endswith(("写道", "寫道")):
-        return False
+    bare = line.rstrip(">*_ \t")
+    ends = bare[-1:] in (":", "：")
+    if not ends:
+        if bare.endswith(" wrote"):
+            return _OPENS.match(line) is not None and _DATE.search(line) is not None and _has_address(line)
+        if not bare.endswith(("写道", "寫道")):
+            return False
     dated = _DATE.search(line) is not None
     addressed = _has_address(line)
     if not (dated or addressed):
@@ -110,7 +135,9 @@ def is_attribution(line: str) -> bool:
     if _says_wrote(line):
         return ends and (dated or addressed)
     # Clients without a verb: `2025-02-03 10:12 GMT+01:00 Anna <anna@x>:`, `Am 3.2.2025 um 10:12 Anna <anna@x>:`
-    return ends and dated and addressed and (_OPENS.match(line) is not None or line[:1].isdigit())
+    if not (ends and dated and addressed):
+        return False
+    return _OPENS.match(line) is not None or line[:1].isdigit() or _DATED_ADDRESS.match(bare) is not None
 
 
 _ORIGINAL: Final = (
@@ -120,7 +147,7 @@ _ORIGINAL: Final = (
     "messaggio originale", "messaggio inoltrato", "oorspronkelijk bericht", "oorspronkelijke bericht",
     "originele bericht",
     "ursprungligt meddelande", "originalmeddelande", "original meddelelse", "oprindelig meddelelse",
-    "opprinnelig melding",
+    "opprinnelig melding", "oprindelig besked", "originalmelding",
     "alkuperäinen viesti", "wiadomość oryginalna", "oryginalna wiadomość", "původní zpráva", "původní e-mail",
     "pôvodná správa", "eredeti üzenet", "mesaj original", "mesajul original", "orijinal ileti", "özgün ileti",
     "orijinal mesaj", "исходное сообщение", "оригинальное сообщение", "пересланное сообщение", "вихідне повідомлення",
@@ -152,11 +179,13 @@ _marks = "|".join(re.escape(word) for word in sorted(set(_ORIGINAL + _FORWARDED)
 _forwards = "|".join(re.escape(word) for word in sorted(set(_FORWARDED), key=len, reverse=True))
 # `-----Original Message-----`, `---- Forwarded message ----`, `Begin forwarded message:`, a long rule of underscores.
 SEPARATOR: Final = re.compile(
-    rf"(?:[-_=*—–─>\s]{{2,40}})(?:{_marks})[\s:]{{0,3}}[-_=*—–─\s]{{0,60}}\Z|"
-    rf"(?:[-_=*—–─>\s]{{2,40}})(?:{_marks})\b.{{0,200}}[-_=*—–─]{{2,60}}\Z|"
+    rf"(?:[-_=*—–─‐>\s]{{2,40}}(?:&nbsp;)?)(?:{_marks})[\s:]{{0,3}}(?:&nbsp;)?[-_=*—–─‐\s]{{0,60}}\Z|"
+    rf"(?:[-_=*—–─‐>\s]{{2,40}}(?:&nbsp;)?)(?:{_marks})\b.{{0,200}}[-_=*—–─]{{2,60}}\Z|"
     rf"-{{2,10}}\s(?:{_openers})\s.{{5,300}}(?:{_wrote})\s?-{{2,10}}\Z|"  # Zoho
     rf"(?:{_forwards}|original message|ursprüngliche nachricht|原始邮件|reply message)\s?[:：]\s*\Z|_{{20,}}\Z|"
-    rf"-{{40,}}\Z",
+    rf"-{{40,}}\Z|"
+    rf">>> .{{1,200}} >>>\Z|"  # GroupWise
+    rf"\S.{{0,100}}?\s---\d{{1,4}}[./-]\d{{1,2}}[./-]\d{{2,4}} \d{{1,2}}[:.]\d{{2}}.{{0,12}}---.{{0,300}}\Z",  # Notes
     re.IGNORECASE,
 )
 FORWARD: Final = re.compile(rf"(?:[-_=*—–─>\s]{{0,40}})(?:{_forwards})", re.IGNORECASE)
@@ -165,7 +194,7 @@ _HEADERS: Final[dict[str, str]] = {
     "from": "from|von|de|da|van|från|fra|lähettäjä|od|odesílatel|feladó|kimden|gönderen|от|от кого|від|від кого|από|"
     "expéditeur|"
     "remitente|mittente|afzender|remetente|nadawca|发件人|發件人|寄件者|寄件人|差出人|送信者|보낸 사람|보낸사람|"
-    "من|מאת|từ|จาก|expeditor|de la",
+    "من|מאת|từ|จาก|expeditor|de la|šalje|saatja|nuo|dari|प्रेषक|از",
     "date": "sent|date|gesendet|datum|envoyé|envoyé le|date d'envoi|enviado|enviado el|enviada|enviada em|"
     "enviado em|fecha|data|"
     "inviato|verzonden|skickat|sendt|dato|lähetetty|päivämäärä|päiväys|wysłano|data|odesláno|poslané|dátum|elküldve|"
@@ -173,14 +202,15 @@ _HEADERS: Final[dict[str, str]] = {
     "gönderme tarihi|gönderildi|tarih|отправлено|дата|надіслано|ημερομηνία|στάλθηκε|发送时间|發送時間|寄件日期|"
     "日期|时间|時間|"
     "送信日時|送信日|日付|日時|보낸 날짜|날짜|보낸날짜|التاريخ|תאריך|נשלח|đã gửi|ngày|วันที่|trimis|"
-    "data trimiterii|enviat",
+    "data trimiterii|enviat|poslano|изпратено|išsiųsta|nosūtīts|saadetud|dikirim|भेजा गया|ارسال شده|"
+    "تاريخ الإرسال|تم الإرسال|message du",
     "to": "to|an|à|a|para|destinataire|aan|till|til|vastaanottaja|do|komu|címzett|kime|alıcı|кому|προς|收件人|"
     "收件者|宛先|"
     "받는 사람|"
-    "받는사람|إلى|אל|đến|ถึง|către|pour|destinatario",
+    "받는사람|إلى|אל|đến|ถึง|către|pour|destinatario|prima|до|kam|adressaat|per a|kepada|प्रति|به|za",
     "subject": "subject|betreff|objet|asunto|oggetto|onderwerp|ämne|emne|aihe|temat|předmět|predmet|tárgy|konu|тема|"
     "θέμα|主题|主題|"
-    "主旨|件名|제목|الموضوع|נושא|chủ đề|หัวเรื่อง|assunto|subiect",
+    "主旨|件名|제목|الموضوع|נושא|chủ đề|หัวเรื่อง|assunto|subiect|zadeva|tema|teema|tēma|subjek|विषय|موضوع|sujet",
     "cc": "cc|kopie|copie à|copia|kopia|cópia|kopio|dw|kopie|másolat|bilgi|копия|копія|抄送|副本|참조|reply-to|"
     "antwort an|"
     "répondre à|"
@@ -198,16 +228,26 @@ def header_role(line: str) -> str | None:
 
 # The line a phone or a program adds itself. Lower case; anchored alternatives are cheap, those that float are apart.
 _SENT_FROM: Final = re.compile(
-    r"sent (?:from|via|with|by)|get outlook for|von meinem .{1,40} gesendet|gesendet (?:von|mit|via)|"
-    r"diese nachricht wurde von mein|"
-    r"envoyé (?:de|depuis|à partir)|télécharge[zr] outlook|enviado (?:desde|do|a partir|de)|enviada do|"
-    r"obtener outlook|obter o outlook|"
-    r"inviato (?:da|dal)|scarica outlook|verzonden (?:vanaf|met|via)|verstuurd vanaf|outlook voor|skickat från|"
-    r"skickades från|hämta outlook|"
-    r"sendt fra|hent outlook|lähetetty|hanki outlook|wysłane? z|wysłano z|pobierz outlook|odesláno z|poslané z|küldve|"
-    r"отправлено (?:с|из)|надіслано (?:з|із)|στάλθηκε από|trimis (?:de|din)|"
-    r"发自我的|從我的|从我的|傳送自|發自我的|أرسل(?:ت)? من|נשלח מ|<<sent by |from my iphone|"
-    r"yahoo mail (?:on|auf|sur|para)|download outlook|được gửi từ|this message was sent from my"
+    r"get outlook for|von meinem .{1,40} gesendet|diese nachricht wurde von mein|télécharge[zr] outlook|"
+    r"obtener outlook|obter o outlook|scarica outlook|outlook voor|hämta outlook|hent outlook|hanki outlook|"
+    r"pobierz outlook|发自我的|從我的|从我的|傳送自|發自我的|<<sent by |from my iphone|yahoo mail (?:on|auf|sur|para)|"
+    r"download outlook|this message was sent from my|sent (?:from|via) my "
+)
+# These words also begin sentences of customers (`Sent by DHL on Monday`): a device or a mail program has to follow.
+_MAYBE_SENT_FROM: Final = re.compile(
+    r"sent (?:from|via|with|using)|gesendet (?:von|mit|via)|envoyé (?:de|depuis|à partir|avec|par)|"
+    r"enviado (?:desde|do|a partir|de|com|con)|enviada? (?:do|desde)|inviato (?:da|dal|con)|"
+    r"verzonden (?:vanaf|met|via|vanuit)|verstuurd vanaf|skickat från|skickades från|sendt fra|lähetetty|wysłane? z|"
+    r"wysłano z|odesláno z|poslané z|poslano s|küldve|elküldve|отправлено (?:с|из)|надіслано (?:з|із)|στάλθηκε από|"
+    r"trimis (?:de|din)|أرسل(?:ت)? من|נשלח מ|được gửi từ"
+)
+_DEVICES: Final = re.compile(
+    r"(?:^|\W)(?:my|meine[mr]?|mon|ma|mi|il mio|meu|minha|mijn|min|mojego|mého|môjho|моего|мого|الـ)\s|"
+    r"iphone|ipad|ipod|ios|android|samsung|galaxy|huawei|xiaomi|redmi|blackberry|windows|outlook|yahoo|gmail|"
+    r"mail(?:box|bird|spring)?\s*\Z|mail (?:for|on|app|für|pour|para|per)\b|(?:air|aqua|blue|web)mail|"
+    r"proton|tuta|spark|k-9|thunderbird|mobil|m[oó]vil|mobiel|handy|smartphone|telefon|phone|t[eé]l[eé]phone|"
+    r"tablet|htc|nokia|motorola|pixel|oneplus|web\.de|gmx|missive|superhuman|aol|app\b|device|ger[aä]t|torch|kännykä|"
+    r"puhelim|телефон|смартфон|הטלפון|הנייד|الهاتف|điện thoại",
 )
 _SENT_FROM_LATE: Final = (
     ("gönderildi", re.compile(r".{1,40}(?:['’]?(?:dan|den|tan|ten|mdan|mden|umdan|imden)) gönderildi")),
@@ -218,7 +258,9 @@ _SENT_FROM_LATE: Final = (
 
 def is_sent_from(line: str) -> bool:
     """`Sent from my phone` and its likes."""
-    low = line[:200].lstrip("-_*( \t").lower()
+    low = line[:200].lstrip("-_*([ \t").lower()
+    if (maybe := _MAYBE_SENT_FROM.match(low)) is not None and _DEVICES.search(low, maybe.end(), maybe.end() + 60):
+        return True
     return _SENT_FROM.match(low) is not None or any(
         word in low and form.match(low) is not None for word, form in _SENT_FROM_LATE
     )

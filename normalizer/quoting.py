@@ -71,7 +71,7 @@ class _Scan:
                 continue
             if bare.startswith("```"):
                 fence = not fence
-            elif bare[0] == ">" and not fence:
+            elif bare[0] == ">" and not fence and not (bare.endswith(" >>>") and quote_words.SEPARATOR.match(bare)):
                 kinds[number] = _QUOTED
                 number += 1
                 continue
@@ -90,14 +90,14 @@ class _Scan:
                         return [_TEXT] * len(lines)
                 number += length
                 continue
-            self.said = self.said or not _is_delimiter(bare)
+            self.said = self.said or not (_is_delimiter(bare) or quote_words.is_sent_from(bare))
             number += 1
         return kinds
 
     def introduces(self, number: int, bare: str) -> int:
         """How many lines from `number` on introduce an older message: 0 when none do."""
         # Cheap tests first: most lines are prose, and the patterns are long.
-        if (bare[0] in _RULES or bare[-1] in ":：") and quote_words.SEPARATOR.match(bare):
+        if (bare[0] in _RULES or bare[-1] in ":：" or "--" in bare) and quote_words.SEPARATOR.match(bare):
             return 1
         if number in self.announcements and (length := self.attribution(number, bare)) > 0:
             return length
@@ -107,13 +107,13 @@ class _Scan:
 
     def attribution(self, number: int, bare: str) -> int:
         """`On ... Anna <a@b> wrote:` on one line or wrapped over up to four."""
-        if not quote_words.MAY_ATTRIBUTE.match(bare):
+        if not quote_words.MAY_ATTRIBUTE.match(quote_words.without_direction(bare)):
             return 0
         joined = ""
         for offset in range(6):
             if number + offset >= self.total:
                 break
-            piece = self.lines[number + offset][:_MAX_LINE].strip().lstrip("> ")
+            piece = quote_words.without_direction(self.lines[number + offset][:_MAX_LINE]).strip().lstrip("> ")
             if not piece:
                 following = self.lines[number + offset + 1].strip() if number + offset + 1 < self.total else ""
                 if not following.startswith("<"):  # a client wraps `Name` and `<address>` with a blank line between
@@ -157,8 +157,11 @@ class _Scan:
             elif blanks or len(line) > 300 or position - last > 2:
                 break
             position += 1
-        strong = len(roles) >= 3 or ({"from", "date"} <= roles and len(roles) >= 2) or {"from", "to"} <= roles
-        return last - number + 1 if strong and "from" in roles else 0
+        if "from" not in roles or not roles & {"date", "to", "subject"}:
+            return 0
+        # `From: Berlin, To: Paris, Date: 3 May` is a journey: a mail has a subject, or a sender with an address.
+        mail = ("subject" in roles and len(roles) >= 3) or any("@" in line for line in self.lines[number : last + 1])
+        return last - number + 1 if mail else 0
 
     def cites_follow(self, number: int) -> bool:
         """Whether the next line that says anything is a `>` line."""
@@ -181,7 +184,7 @@ def _announcements(lines: list[str]) -> frozenset[int]:
     return frozenset(found)
 
 
-_RULES: Final = frozenset("-_=*—–─>")
+_RULES: Final = frozenset("-_=*—–─‐>")
 
 
 def _says_something(line: str) -> bool:
@@ -190,7 +193,7 @@ def _says_something(line: str) -> bool:
 
 
 # Rules and ornaments; U+1427 is what a mail tracker leaves behind.
-_ORNAMENTS: Final = frozenset("-_=*#~+\u2014\u2013\u2500\u1427 \t.>")
+_ORNAMENTS: Final = frozenset("-_=*#~+\u2010\u2014\u2013\u2500\u1427 \t.>")
 
 
 def _is_delimiter(bare: str) -> bool:
@@ -227,7 +230,11 @@ def _cut_signature(lines: list[str]) -> tuple[list[str], list[str]]:
     end = len(lines)
     for number in range(max(0, end - 40), end):
         bare = lines[number].strip()
-        if bare and (bare in _SIGNATURE_RULES or quote_words.DELIMITED_NAME.match(bare)):
+        if bare == "--":  # `-- `, RFC 3676 section 4.3
+            end = number
+            break
+        ruled = bare in _RULES_ABOVE_NAMES or quote_words.DELIMITED_NAME.match(bare) is not None
+        if ruled and _is_signature(lines[number + 1 :]):
             end = number
             break
     end = _cut_sent_from(lines, end)
@@ -236,7 +243,14 @@ def _cut_signature(lines: list[str]) -> tuple[list[str], list[str]]:
     return lines[:end], lines[end:]
 
 
-_SIGNATURE_RULES: Final = frozenset({"--", "__", "\u2014", "\u2013\u2013", "\u2014\u2014", "- -", "---"})
+# Some write these above their name, and others between two paragraphs.
+_RULES_ABOVE_NAMES: Final = frozenset({"__", "\u2014", "\u2013\u2013", "\u2014\u2014", "- -", "---"})
+
+
+def _is_signature(lines: list[str]) -> bool:
+    """Whether these last lines look like a name and how to reach it: few, short, and no questions."""
+    said = [line.strip() for line in lines if line.strip()]
+    return len(said) <= 8 and all(len(line) <= 90 and line[-1] not in "?？;؟" for line in said)
 
 
 def _cut_sent_from(lines: list[str], end: int) -> int:
