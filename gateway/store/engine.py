@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
@@ -105,7 +106,7 @@ class SqliteStore:
                 "store_url names an SQLite database in memory; give a file, such as sqlite:///frontdesk.db"
             )
         self.path = Path(url.database)
-        self.engine: Engine = create_engine(url, poolclass=NullPool)
+        self.engine: Engine = create_engine(url, poolclass=NullPool, json_serializer=_as_json)
         event.listen(self.engine, "connect", _configure_sqlite)
         event.listen(self.engine, "begin", _begin_immediate)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
@@ -166,6 +167,10 @@ class SqliteStore:
             connection.close()
 
 
+def _as_json(value: Any) -> str:
+    return to_json(value).decode()
+
+
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     """Durable and concurrent: see SQLite's documentation on WAL and PRAGMA synchronous."""
     connection.isolation_level = None  # we say BEGIN ourselves
@@ -190,6 +195,7 @@ class PostgresStore:
             max_overflow=pool_size,
             pool_timeout=10,
             pool_pre_ping=False,
+            json_serializer=_as_json,
             connect_args={
                 "timeout": 10,
                 "command_timeout": _STATEMENT_TIMEOUT_MS / 1000 + 5,
