@@ -106,6 +106,7 @@ class Intake:
         received_at = self._now()
         with telemetry.accepting(inbox.channel):
             await self._authenticate(inbox, raw)
+            raw = await inbox.adapter.examine(raw)
             drafts = await self._normalise(inbox, raw)
             if not drafts:
                 return []

@@ -31,6 +31,24 @@ class Verdict(NamedTuple):
     evidence: str
 
 
+UNASKED: Final = Verdict("unverified", "no mail server is configured whose check of senders we trust")
+UNHEARD: Final = Verdict("unverified", "none of the configured mail servers checked the sender")
+
+
+CHECKED: Final = "checked"  # the fact under which the result of our own check travels
+
+
+class Checked(NamedTuple):
+    """What our own check found out about `author`; about whoever it is when that is empty."""
+
+    author: str
+    verdict: Verdict
+
+    def instead_of(self, heard: Verdict, author: str) -> Verdict:
+        """This verdict on `author`, unless a server that we trust has said something."""
+        return self.verdict if heard in (UNASKED, UNHEARD) and self.author in ("", author) else heard
+
+
 class _Result(NamedTuple):
     method: str
     result: str
@@ -45,7 +63,7 @@ def judge(fields: Iterable[tuple[str, str]], author: str, authserv_ids: Collecti
     Where it says `arc=pass`, what a configured server said before the mail was forwarded counts too (RFC 8617).
     """
     if not authserv_ids:
-        return Verdict("unverified", "no mail server is configured whose check of senders we trust")
+        return UNASKED
     wanted = {item.lower() for item in authserv_ids}
     domain = author.rpartition("@")[2]
     known = list(fields)
@@ -62,18 +80,18 @@ def judge(fields: Iterable[tuple[str, str]], author: str, authserv_ids: Collecti
         if (server or NO_ID) in wanted:
             verdict = _verdict(results, domain, server or "Microsoft 365")
             if verdict.trust != "verified" and any(item[:2] == ("arc", "pass") for item in results):
-                return _forwarded(known, domain, wanted) or verdict
+                return forwarded(known, domain, wanted) or verdict
             return verdict
-    return Verdict("unverified", "none of the configured mail servers checked the sender")
+    return UNHEARD
 
 
-def _forwarded(fields: list[tuple[str, str]], domain: str, wanted: set[str]) -> Verdict | None:
-    """What the newest trusted link of the ARC chain saw. Our own edge has already said that the chain is whole."""
-    seals = {_instance(value): value.lower() for name, value in fields if name == "arc-seal"}
+def forwarded(fields: list[tuple[str, str]], domain: str, wanted: set[str]) -> Verdict | None:
+    """What the newest trusted link of the ARC chain saw. Whoever asks has already found that the chain is whole."""
+    seals = {instance_of(value): value.lower() for name, value in fields if name == "arc-seal"}
     if any("cv=fail" in "".join(value.split()) for value in seals.values()):
         return None
     links = sorted(
-        ((_instance(value), value) for name, value in fields if name == "arc-authentication-results"), reverse=True
+        ((instance_of(value), value) for name, value in fields if name == "arc-authentication-results"), reverse=True
     )
     for number, value in links[:50]:
         server, results = _read(value[:8_192].partition(";")[2])
@@ -85,7 +103,8 @@ def _forwarded(fields: list[tuple[str, str]], domain: str, wanted: set[str]) -> 
     return None
 
 
-def _instance(value: str) -> int:
+def instance_of(value: str) -> int:
+    """The number (`i=`) of an ARC field; 0 when it has none."""
     match = _INSTANCE.match(value)
     return int(match.group(1)) if match else 0
 

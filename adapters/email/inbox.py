@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from adapters.base import Adapter, Answer, Clients, InboundRequest, InboxOptions, Page, Raw, Refused
 from adapters.email.arrival import MAIL, Arrival, Provider, UnreadableError
@@ -38,6 +38,9 @@ from normalizer import (
 from normalizer.message import Author, Draft, Hit, MessageDraft, Original, Recipient, ThreadKey, clean_json, clean_text
 from normalizer.structure import OverBudgetError
 
+if TYPE_CHECKING:
+    from adapters.email.sender_check import SenderCheck
+
 MAX_RECIPIENTS: Final = 100
 PROVIDERS: Final[tuple[type[Provider], ...]] = (SendGrid, Mailgun, Postmark, Ses)
 _NEVER_LOCAL: Final = frozenset(" \t\r\n\x00<>,;%!@")
@@ -61,6 +64,7 @@ class Email(Adapter[EmailOptions]):
         self._providers = {provider.name: provider(inbox, options, self.clients) for provider in PROVIDERS}
         self._mailbox = Mailbox(options.imap, options.max_bytes) if options.imap is not None else None
         self.polls = self._mailbox is not None
+        self._senders = _senders(options, self.clients)
         self._own = frozenset(addresses.canonical_email(item) for item in options.addresses if "*" not in item)
         patterns = [item.strip() for item in options.addresses if "*" in item]
         if not options.addresses:
@@ -102,6 +106,10 @@ class Email(Adapter[EmailOptions]):
         """200, which all of them want, and the receipts."""
         return Answer(200, " ".join(receipt_ids).encode())
 
+    async def examine(self, raw: Raw) -> Raw:
+        """Who signed the mail, where that is checked here."""
+        return raw if self._senders is None else await self._senders.examine(raw, self._provider_of(raw))
+
     def normalize(self, raw: Raw) -> Sequence[Draft]:
         """One mail, one message."""
         provider = self._provider_of(raw)
@@ -142,8 +150,9 @@ class Email(Adapter[EmailOptions]):
         await (self._mailbox.idle(seconds) if self._mailbox is not None else super().idle(seconds))
 
     async def reach(self) -> str:
-        """Log in to the mailbox."""
-        return await self._mailbox.reach() if self._mailbox is not None else ""
+        """Log in to the mailbox, and ask the name server where senders are checked."""
+        reached = [await side.reach() for side in (self._mailbox, self._senders) if side is not None]
+        return "; ".join(sentence for sentence in reached if sentence)
 
     async def close(self) -> None:
         """Log out of the mailbox."""
@@ -263,14 +272,17 @@ class Email(Adapter[EmailOptions]):
         return Author(kind="email", value=None, display_name=name, evidence=what)
 
     def _judge(self, raw: Raw, mail: mime.Mail, author: str) -> authentication.Verdict:
-        """By what the provider checked, under its own signature; else by what a server of ours wrote in the header."""
+        """By what the provider checked, under its own signature; else by what a server of ours wrote in the header;
+        else by our own check."""
         checked = str(raw.facts.get("auth") or "")
         server = checked.partition(";")[0].strip()
         if server:
             verdict = authentication.judge([("authentication-results", checked)], author, [server])
             if verdict.trust != "unverified":
                 return verdict
-        return authentication.judge(mail.fields, author, self.options.authserv_ids)
+        verdict = authentication.judge(mail.fields, author, self.options.authserv_ids)
+        own = raw.facts.get(authentication.CHECKED)
+        return own.instead_of(verdict, author) if isinstance(own, authentication.Checked) else verdict
 
     def _recipients(self, raw: Raw, mail: mime.Mail) -> tuple[Recipient, ...]:
         found = _envelope(raw)
@@ -330,6 +342,14 @@ class Email(Adapter[EmailOptions]):
             fields={"mail_from": sender},
             original=original,
         )
+
+
+def _senders(options: EmailOptions, clients: Clients) -> SenderCheck | None:
+    if not options.check_authentication:
+        return None
+    from adapters.email.sender_check import SenderCheck  # noqa: PLC0415  an extra
+
+    return SenderCheck(options, clients.names)
 
 
 def _delivery_key(mail: mime.Mail, external_id: str, author: Author, text: str, hashes: list[str]) -> str:

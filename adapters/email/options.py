@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import ipaddress
+from importlib.util import find_spec
+from typing import Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from adapters.base import InboxOptions
 from adapters.email.imap_options import ImapOptions
+
+_MAILAUTH: Final = ("dkim", "dns", "nacl", "publicsuffixlist", "spf")  # the packages of the extra
 
 ProviderName = Literal["", "sendgrid", "mailgun", "postmark", "ses"]
 
@@ -31,6 +35,15 @@ class EmailOptions(InboxOptions):
     authserv_ids: list[str] = Field(
         default_factory=list,
         description="mail servers whose Authentication-Results we trust; microsoft365 for the form without a name",
+    )
+    check_authentication: bool = Field(
+        default=False,
+        description="check DKIM, SPF and DMARC here, where no server in front does; needs the extra `mailauth`",
+    )
+    relays: list[str] = Field(
+        default_factory=list,
+        description="with `check_authentication`: addresses or networks of your own mail servers with public addresses"
+        " that pass mail on by SMTP; private ones are known as such",
     )
     agents: list[str] = Field(
         default_factory=list,
@@ -57,3 +70,21 @@ class EmailOptions(InboxOptions):
         " `imap.access_token` and `imap.token_command`; also `tls`, `port`, `ca_file`, `folders`,"
         " `after` (keep, move:FOLDER, flag:KEYWORD), `poll_seconds`, `max_bytes`, `import_since`",
     )
+
+    @field_validator("check_authentication")
+    @classmethod
+    def _installed(cls, value: bool) -> bool:
+        missing = [name for name in _MAILAUTH if find_spec(name) is None] if value else []
+        if missing:
+            raise ValueError(f"{', '.join(missing)} not installed; pip install 'frontdesk[mailauth]'")
+        return value
+
+    @field_validator("relays")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            try:
+                ipaddress.ip_network(item, strict=False)
+            except ValueError:
+                raise ValueError(f"{item[:60]!r} is neither an address nor a network such as 198.51.100.0/24") from None
+        return value
