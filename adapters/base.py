@@ -1,7 +1,7 @@
 """The adapter contract: what a channel says about itself, and the values that pass between it and the gateway.
 
 An adapter is configured for one inbox. It gets everything handed in (options, network clients), does no I/O except in
-`poll` and `send`, and never imports the web server. `normalize` is a pure function of what arrived.
+`examine`, `poll` and `send`, and never imports the web server. `normalize` is a pure function of what arrived.
 
     AdapterError
     ├── Refused           the sender's fault: the HTTP status and a sentence a person can act on
@@ -127,10 +127,20 @@ class SendResult:
 
 
 @dataclass(frozen=True, slots=True)
+class NameServers:
+    """Whom to ask for names, at `port`; no addresses: whom the machine asks. `patience`: seconds for all of a mail."""
+
+    addresses: tuple[str, ...] = ()
+    port: int = 53
+    patience: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
 class Clients:
     """What the gateway lends an adapter. `http` is absent in processes that do not talk to providers."""
 
     http: aiohttp.ClientSession | None = None
+    names: NameServers = NameServers()
 
 
 OptionsT = TypeVar("OptionsT", bound=InboxOptions)
@@ -164,6 +174,13 @@ class Adapter(ABC, Generic[OptionsT]):
         An answer ends the request, as for `challenge`. Raises `Refused`, or `TemporaryError` (503: send it again).
         """
         return None
+
+    async def examine(self, raw: Raw) -> Raw:
+        """The arrival with facts about it that take a question to somebody else: who signed it. Never raises.
+
+        Called after `authenticate`; bounded in time, since the sender waits.
+        """
+        return raw
 
     def authenticate(self, raw: Raw) -> None:
         """Check where it came from. Raises `Refused`. Arrivals that no network carried (files, polls) pass."""
@@ -229,6 +246,7 @@ __all__ = [
     "InboundRequest",
     "InboxOptions",
     "MessageDraft",
+    "NameServers",
     "Page",
     "PermanentError",
     "Raw",
