@@ -16,7 +16,9 @@ from aiormq.channel import Channel
 from pamqp.commands import Basic
 
 from gateway.queues.base import Delivered, describe_death
+from gateway.queues.frames import DELIVER, Content, read_deliver
 from gateway.queues.link import LOST, is_cancelled
+from gateway.queues.tap import Tap
 
 _DELIVERY_COUNT: Final = "x-delivery-count"  # set by quorum queues, from the second delivery on
 _DEATHS: Final = "x-death"
@@ -39,6 +41,7 @@ class Lane:
         self._on_arrival = on_arrival
         self._open: dict[int, None] = {}  # tags not settled, in order of delivery: an ordered set
         self._consumer: str | None = None
+        self._announced = (0, "")  # tag and routing key of the delivery whose content follows
         self.lost = False
 
     @property
@@ -52,10 +55,11 @@ class Lane:
         self.buffer.clear()
         self._open.clear()
 
-    async def open(self, queue: str, prefetch: int) -> None:
-        """Start to consume."""
+    async def open(self, queue: str, prefetch: int, tap: Tap) -> None:
+        """Start to consume; deliveries come from the tap, and aiormq only watches whether the broker cancels."""
+        tap.read(self._channel.number, self)
         await self._channel.basic_qos(prefetch_count=prefetch)
-        confirmed = await self._channel.basic_consume(queue, self.receive)
+        confirmed = await self._channel.basic_consume(queue, _never)
         self._consumer = confirmed.consumer_tag
 
     async def stop(self) -> None:
@@ -69,17 +73,28 @@ class Lane:
             await self._channel.basic_cancel(self._consumer)
             await self._channel.basic_qos(prefetch_count=1)
 
-    async def receive(self, message: DeliveredMessage) -> None:
-        """Callback of the AMQP consumer."""
+    def method(self, payload: bytes) -> bool | None:
+        """A `gateway.queues.tap.Reader` of Basic.Deliver."""
+        if payload[:4] != DELIVER:
+            return None
+        self._announced = read_deliver(payload)
+        return True
+
+    def content(self, content: Content, body: bytes) -> None:
+        """One more delivery."""
         if not self.lost:
-            self.buffer.append(self.admit(message))
+            number, key = self._announced
+            self._open[number] = None
+            self.buffer.append(read_delivery(content.type, content.headers, key, body, Tag(self, number)))
             self._on_arrival()
 
     def admit(self, message: DeliveredMessage) -> Delivered:
-        """Note a delivery as ours."""
+        """Note as ours what was asked for by Basic.Get."""
         number = message.delivery_tag or 0
         self._open[number] = None
-        return read_delivery(message, Tag(self, number))
+        properties = message.header.properties
+        kind, headers = properties.message_type or "", properties.headers or {}
+        return read_delivery(kind, headers, message.routing_key or "", message.body, Tag(self, number))
 
     async def ack(self, numbers: Collection[int]) -> None:
         """Acknowledge. One frame for all that is oldest and complete, one each for the rest; ignored when lost."""
@@ -124,16 +139,18 @@ class Lane:
                 raise
 
 
-def read_delivery(message: DeliveredMessage, tag: Tag) -> Delivered:
+async def _never(_: DeliveredMessage) -> None:
+    """The callback aiormq asks for: the tap leaves it no delivery to call it with."""
+
+
+def read_delivery(kind: str, headers: Mapping[str, Any], key: str, body: bytes, tag: Tag) -> Delivered:
     """A delivery as workers see it. Foreign messages in our queue have empty fields and will not parse."""
-    properties = message.header.properties
-    headers: Mapping[str, Any] = properties.headers or {}
     count = headers.get(_DELIVERY_COUNT)
     return Delivered(
-        body=message.body,
-        type=properties.message_type or "",
+        body=body,
+        type=kind,
         receipt_id=str(headers.get("receipt_id") or ""),
-        channel=str(headers.get("channel") or (message.routing_key or "").partition(".")[0]),
+        channel=str(headers.get("channel") or key.partition(".")[0]),
         inbox=str(headers.get("inbox") or ""),
         attempts=count if isinstance(count, int) else 0,
         tag=tag,

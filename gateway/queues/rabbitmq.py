@@ -16,26 +16,18 @@ from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from aiormq.abc import AbstractConnection
 from aiormq.channel import Channel
-from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
+from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
 
-from gateway.queues.base import Delivered, Depth, Outgoing, QueueRefusedError, QueueUnavailableError
+from gateway.queues.base import Delivered, Depth, Outgoing, QueueUnavailableError
 from gateway.queues.lane import Lane, Tag
 from gateway.queues.link import LOST, Link, describe, is_cancelled
-from gateway.queues.topology import (
-    DEAD,
-    DEFAULT_MAX_BYTES,
-    INBOUND,
-    compose_topology,
-    queue_name,
-    routing_key,
-)
+from gateway.queues.publisher import Publisher
+from gateway.queues.tap import TappedConnection
+from gateway.queues.topology import DEAD, DEFAULT_MAX_BYTES, INBOUND, compose_topology, queue_name
 
-_PERSISTENT: Final = 2  # delivery_mode; the default is transient
 _STOP_SECONDS: Final = 2.0
-_WINDOW: Final = 512  # publishes in flight on one connection; what is beyond waits its turn
 
 T = TypeVar("T")
 
@@ -61,8 +53,7 @@ class RabbitQueue:
         self._channels = tuple(channels)
         self._prefetch = prefetch
         self._publish_timeout = publish_timeout
-        self._window = asyncio.Semaphore(_WINDOW)
-        self._publisher: Channel | None = None
+        self._publisher: Publisher | None = None
         self._publish_link = Link(
             url,
             topology,
@@ -107,54 +98,27 @@ class RabbitQueue:
     async def _publish_all(self, messages: Sequence[Outgoing]) -> None:
         connection = await self._publish_link.connection()
         await connection.ready()  # an alarm has blocked the connection: do not pile frames into its socket
-        channel = self._publisher
-        if channel is None:
+        publisher = self._publisher
+        if publisher is None:
             raise QueueUnavailableError(f"RabbitMQ at {self._publish_link.address}: {self._publish_link.trouble}")
         if len(messages) == 1:
-            await self._publish_one(channel, messages[0])
+            await publisher.publish(messages[0])
             return
-        outcomes = await asyncio.gather(
-            *(self._publish_one(channel, message) for message in messages), return_exceptions=True
-        )
+        outcomes = await asyncio.gather(*map(publisher.publish, messages), return_exceptions=True)
         # A child that a dying connection cancelled is a failure like any other.
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _publish_one(self, channel: Channel, message: Outgoing) -> None:
-        # message_id stays unset: aiormq then makes a unique one, by which it tells returned messages apart.
-        properties = Basic.Properties(
-            content_type="application/json",
-            delivery_mode=_PERSISTENT,
-            message_type=message.type,
-            headers={
-                "receipt_id": message.receipt_id,
-                "channel": message.channel,
-                "inbox": message.inbox,
-                "traceparent": message.traceparent,
-            },
-        )
-        key = routing_key(message.channel, message.inbox)
-        try:
-            async with self._window:
-                confirmed = await channel.basic_publish(
-                    message.body, exchange=INBOUND, routing_key=key, properties=properties, mandatory=True, wait=False
-                )
-        except PublishError:
-            raise QueueRefusedError(f"RabbitMQ has no queue for {key}: is its binding gone?") from None
-        except DeliveryError:
-            raise QueueRefusedError(
-                f"RabbitMQ refused a message for {queue_name(message.channel)}: it is full"
-            ) from None
-        if not isinstance(confirmed, Basic.Ack):
-            raise QueueUnavailableError(f"RabbitMQ answered {confirmed!r} to a publish")
-
-    async def _open_publisher(self, connection: AbstractConnection) -> Sequence[Channel]:
-        self._publisher = cast(Channel, await connection.channel(publisher_confirms=True, on_return_raises=True))
-        return (self._publisher,)
+    async def _open_publisher(self, connection: TappedConnection) -> Sequence[Channel]:
+        channel = cast(Channel, await connection.channel(publisher_confirms=True))
+        self._publisher = Publisher(channel, connection.tap)
+        return (channel,)
 
     def _lose_publisher(self) -> None:
-        self._publisher = None
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.lose(f"RabbitMQ at {self._publish_link.address}: {self._publish_link.trouble}")
 
     # --- consuming -----------------------------------------------------------------------------------------------
 
@@ -225,19 +189,19 @@ class RabbitQueue:
                 tag.lane.buffer.appendleft(delivery)
         self._arrived.set()
 
-    async def _open_lanes(self, connection: AbstractConnection) -> Sequence[Channel]:
+    async def _open_lanes(self, connection: TappedConnection) -> Sequence[Channel]:
         self._dead_channel = cast(Channel, await connection.channel(publisher_confirms=False))
         self._dead_lane = Lane(self._dead_channel, lambda: None)
         # Side by side: after a restart of the broker the queues elect their leaders at different times.
         channels = await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
         return (*channels, self._dead_channel)
 
-    async def _open_lane(self, connection: AbstractConnection, name: str) -> Channel:
+    async def _open_lane(self, connection: TappedConnection, name: str) -> Channel:
         channel = cast(Channel, await connection.channel(publisher_confirms=False))
         channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
         lane = Lane(channel, self._arrived.set)
         self._lanes.append(lane)
-        await lane.open(queue_name(name), self._prefetch)
+        await lane.open(queue_name(name), self._prefetch, connection.tap)
         return channel
 
     async def _stop_lane(self, lane: Lane) -> None:
@@ -302,7 +266,7 @@ class RabbitQueue:
         await connection.ready()
         if self._publisher is None:
             raise ChannelInvalidStateError("the connection was closed")
-        await self._publisher.exchange_declare(INBOUND, passive=True)
+        await self._publisher.channel.exchange_declare(INBOUND, passive=True)
         facts: dict[str, Any] = dict(connection.server_properties)
         return f"{facts.get('product', 'AMQP broker')} {facts.get('version', '')} at {self._publish_link.address}"
 
