@@ -7,12 +7,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.store.engine import Store, open_store
+from gateway.store.migrate import migrate
 from tests.services.loopback import watch_sockets
 from tests.services.postgres import PostgresCluster
 from tests.services.process import MissingProgramError, find_free_port
@@ -21,6 +25,7 @@ from tests.services.rabbitmq import RabbitNode
 FORBID_SKIPS = os.environ.get("FRONTDESK_TESTS_FORBID_SKIPS") == "1"
 
 _strangers = watch_sockets()
+_numbers = itertools.count()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -69,6 +74,24 @@ def free_port() -> int:
 def free_ports() -> Callable[[], int]:
     """The same for tests that need several: each call is another port."""
     return find_free_port
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'frontdesk.db'}"
+    url: str = request.getfixturevalue("postgres_cluster").create_database(f"store_{next(_numbers)}")
+    return url
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    """An empty store with the schema, on each kind of database."""
+    opened = open_store(store_url)
+    await opened.write(migrate)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,15 +33,6 @@ from tests.worker.conversations import conversations, expected_partition, mail
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'frontdesk.db'}"
-        return
-    cluster = request.getfixturevalue("postgres_cluster")
-    yield cluster.create_database(f"store_{abs(hash(request.node.name)) % 10**9}_{random.randrange(10**6)}")
-
-
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Store]:
     store = open_store(url)
@@ -49,13 +40,6 @@ async def opened(url: str) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with opened(store_url) as store:
-        await store.write(migrate)
-        yield store
 
 
 def partition(conn: Connection) -> set[frozenset[UUID]]:

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import Connection, Table, select
 
 from gateway.store import tables as t
-from gateway.store.engine import Store, open_store
-from gateway.store.migrate import migrate
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
-_numbers = itertools.count()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """An empty store with the schema."""
-    url = f"sqlite:///{tmp_path / 'desk.db'}"
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres_cluster").create_database(f"corrections_{next(_numbers)}")
-    opened = open_store(url)
-    await opened.write(migrate)
-    yield opened
-    await opened.close()
 
 
 def image(conn: Connection) -> dict[str, set[Any]]:
