@@ -46,7 +46,8 @@ def split_block(data: bytes, start: int, end: int, limit: int) -> tuple[Fields, 
     for match in _WHOLE_FIELD.finditer(data, start, block_end):
         if match.start() != position:
             break
-        fields.append((match.group(1).decode("ascii").lower(), match.group(2)))
+        name, value = match.groups()
+        fields.append((name.decode("ascii").lower(), value))
         position = match.end()
     if position < block_end:  # something in it is no field
         return _read_lines(data, start, block_end, body)
@@ -95,7 +96,7 @@ def unfold(value: bytes, hint: str | None = None) -> str:
     if b"\n" in value or b"\r" in value:
         # One space for each fold: RFC 5322 keeps the white space that follows it, readers want words.
         value = b" ".join([line.strip(b" \t") for line in _LINES.split(value)])
-    text = charset.decode_header_bytes(value, hint).strip()
+    text = (value.decode("ascii") if value.isascii() else charset.decode_header_bytes(value, hint)).strip()
     return text if text.isprintable() else clean_line(text)
 
 
@@ -247,10 +248,9 @@ def _media_type(text: str) -> str:
 def drop_comments(text: str) -> str:
     """Text without comments in parentheses, four levels deep (RFC 5322 section 3.2.2)."""
     for _ in range(4):
-        shorter = _COMMENT.sub(" ", text)
-        if shorter == text:
+        if "(" not in text:
             break
-        text = shorter
+        text = _COMMENT.sub(" ", text)
     return text
 
 

@@ -7,6 +7,7 @@ one language decide alone; Latin and Cyrillic texts are scored by words, then by
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import Final
 
 _SAMPLE: Final = 400  # characters that are looked at
@@ -178,10 +179,11 @@ def _by_script(sample: str) -> str | None:
 def _by_words(
     sample: str, index: dict[str, tuple[tuple[str, float], ...]], profiles: dict[str, str], *, floor: float
 ) -> str:
-    scores: dict[str, float] = {}
+    scores: defaultdict[str, float] = defaultdict(float)
     for word in _WORD.findall(sample.replace("’", "'") if "’" in sample else sample):
-        for language, weight in index.get(word, ()):
-            scores[language] = scores.get(language, 0.0) + weight
+        if word in index:
+            for language, weight in index[word]:
+                scores[language] += weight
     if not sample.isascii():
         special = {char for char in sample if ord(char) > 127}
         for language, letters in _LETTERS.items():
@@ -189,7 +191,7 @@ def _by_words(
                 hits = sum(1.0 if char in _RARE else 0.3 for char in special if char in letters)
                 misses = sum(1 for char in special if char.isalpha() and char not in letters and char in _RARE)
                 if hits or misses:
-                    scores[language] = scores.get(language, 0.0) + 0.8 * hits - 0.8 * misses
+                    scores[language] = scores[language] + 0.8 * hits - 0.8 * misses
     if not scores:
         return ""
     best = max(scores, key=lambda item: scores[item])
