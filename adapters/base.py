@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-import aiohttp
 from multidict import CIMultiDictProxy, MultiDictProxy
 from pydantic import BaseModel, ConfigDict, Field
 
 from normalizer.message import Draft, Join, MessageDraft, UpdateDraft
+
+if TYPE_CHECKING:
+    import aiohttp
 
 
 class AdapterError(Exception):
@@ -135,12 +137,23 @@ class NameServers:
     patience: float = 4.0
 
 
-@dataclass(frozen=True, slots=True)
 class Clients:
-    """What the gateway lends an adapter. `http` is absent in processes that do not talk to providers."""
+    """What the gateway lends an adapter: `http`, opened when it is first asked for, and whom to ask for names."""
 
-    http: aiohttp.ClientSession | None = None
-    names: NameServers = NameServers()
+    def __init__(
+        self,
+        http: Callable[[], aiohttp.ClientSession] | aiohttp.ClientSession | None = None,
+        names: NameServers = NameServers(),
+    ) -> None:
+        self._http = http
+        self.names = names
+
+    @property
+    def http(self) -> aiohttp.ClientSession | None:
+        """The HTTP client; None in processes that do not talk to providers."""
+        if callable(self._http):
+            self._http = self._http()
+        return self._http
 
 
 OptionsT = TypeVar("OptionsT", bound=InboxOptions)

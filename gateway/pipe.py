@@ -16,6 +16,7 @@ upgrade has left half an installation behind.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -78,10 +79,11 @@ async def _take(name: str, sender: str | None, recipients: Sequence[str], origin
 
     receipt_ids: list[str] = []
     with contextlib.ExitStack() as after:
-        async with opened() as runtime:
+        async with opened(only=name) as runtime:
             inbox = runtime.inboxes.get(name)
             if inbox is None or inbox.channel != CHANNEL:
-                mails = sorted(box.name for box in runtime.inboxes.values() if box.channel == CHANNEL)
+                configured = runtime.settings.inboxes.items()
+                mails = sorted(box for box, options in configured if options.get("channel") == CHANNEL)
                 raise NotTakenError(f"there is no mail inbox {name!r}; the mail inboxes are {', '.join(mails)}")
             most = int(getattr(inbox.options, "max_bytes", 0)) or 26_214_400
             facts: dict[str, object] = {"rcpt_tos": list(dict.fromkeys([*recipients, *originals])), "protocol": "pipe"}
@@ -117,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         _open_streams()
+        gc.disable()  # what one mail leaves behind, the end of the process takes away
         from gateway.cli import run_verb  # noqa: PLC0415
 
         return run_verb(["pipe", *words])

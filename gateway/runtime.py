@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+# ruff: noqa: PLC0415  `frontdesk pipe` starts once a mail: what a process does not use, it does not load
 import asyncio
 import os
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 from pydantic import SecretStr, ValidationError
 
 from adapters.base import Adapter, Clients, InboxOptions
-from adapters.chat import Chat
-from adapters.email import Email
-from adapters.phone import Phone
-from adapters.twitter import Twitter
-from adapters.webform import WebForm
 from gateway.ids import uuid7
 from gateway.intake import CONTROL_CHANNEL, Inbox, Intake
 from gateway.queues.base import Queue, QueueUnavailableError
 from gateway.queues.embedded import EmbeddedQueue
-from gateway.queues.failover import FailoverQueue
-from gateway.queues.rabbitmq import RabbitQueue
 from gateway.secrets import KeptSecrets
 from gateway.settings import Settings, SettingsError
 from gateway.store.blobs import Blobs
-from gateway.store.engine import Store, open_store
-from gateway.store.people import own_addresses
-from gateway.web.auth import Logins
-from gateway.worker.consume import Worker
-from gateway.worker.evidence import Rules
 
-# A new channel is one file in `adapters/` and one line here.
-CHANNELS: Final[Mapping[str, type[Adapter[Any]]]] = {
-    "email": Email,
-    "form": WebForm,
-    "chat": Chat,
-    "phone": Phone,
-    "twitter": Twitter,
+if TYPE_CHECKING:
+    import aiohttp
+
+    from gateway.store.engine import Store
+    from gateway.store.people import Ours
+    from gateway.web.auth import Logins
+    from gateway.worker.consume import Worker
+    from gateway.worker.evidence import Rules
+
+# A new channel is one file in `adapters/` and one line here: where its adapter is, loaded when an inbox asks for it.
+CHANNELS: Final[Mapping[str, str]] = {
+    "email": "adapters.email:Email",
+    "form": "adapters.webform:WebForm",
+    "chat": "adapters.chat:Chat",
+    "phone": "adapters.phone:Phone",
+    "twitter": "adapters.twitter:Twitter",
 }
 QUEUE_CHANNELS: Final = (*CHANNELS, CONTROL_CHANNEL)
 _GLANCE_SECONDS: Final = 1.0
@@ -55,32 +54,52 @@ class Runtime:
         self.secrets = KeptSecrets(settings.data_dir / "secrets")
         self.local_queue = EmbeddedQueue(settings.data_dir / "queue.db", min_free_bytes=settings.spool_min_free)
         self.queue: Queue = _queue(settings, self.local_queue)
-        self.store: Store = _store(settings)
         self.blobs = Blobs(settings.blob_path)
         self.intake = Intake(self.queue, self.blobs, self.gateway_id)
-        self.logins = Logins(self.secrets.get("logins").encode())
         self.inboxes: dict[str, Inbox] = {}
         self._http: aiohttp.ClientSession | None = None
 
-    async def start(self) -> None:
-        """Open the queue and configure the inboxes. The broker may still be away; the spool must be writable."""
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30, connect=5))
-        clients = Clients(http=self._http)
+    @cached_property
+    def store(self) -> Store:
+        """The database. Raises `SettingsError` for a URL that is none."""
+        from gateway.store.engine import open_store
+
+        try:
+            return open_store(self.settings.database_url)
+        except ValueError as error:
+            raise SettingsError(f"store_url: {error}") from None
+
+    @cached_property
+    def logins(self) -> Logins:
+        """Who is signed in to the console."""
+        from gateway.web.auth import Logins
+
+        return Logins(self.secrets.get("logins").encode())
+
+    async def start(self, only: str = "") -> None:
+        """Open the queue and configure the inboxes, or the one inbox. The broker may still be away; the spool must be
+        writable.
+        """
+        if not only:
+            _ = self.store  # a wrong URL is told at the start
+        clients = Clients(self._open_http)
         for name, options in self.settings.inboxes.items():
-            self.inboxes[name] = configure_inbox(name, self._defaults(name, options), clients)
+            if only in ("", name):
+                self.inboxes[name] = configure_inbox(name, self._defaults(name, options), clients)
         await self.queue.start()
 
     async def migrate(self) -> None:
         """Bring the database to this version's schema."""
-        from gateway.store.migrate import migrate  # noqa: PLC0415  Alembic takes a sixth of a second
+        from gateway.store.migrate import migrate
 
         await self.store.write(migrate)
 
     def worker(self) -> Worker:
         """A worker on this runtime's queue and store, as its settings say."""
+        from gateway.worker.consume import Worker
+
         settings = self.settings
-        rules = Rules(settings.near_duplicate_ratio, timedelta(minutes=settings.near_duplicate_window_minutes))
-        ours = own_addresses(inbox.options for inbox in self.inboxes.values())
+        rules, ours = self.recording()
         return Worker(
             self.queue,
             self.store,
@@ -89,6 +108,15 @@ class Runtime:
             rules=rules,
             ours=ours,
         )
+
+    def recording(self) -> tuple[Rules, Ours]:
+        """How the settings want messages recorded: what is nearly the same, and which addresses are the desk's own."""
+        from gateway.store.people import own_addresses
+        from gateway.worker.evidence import Rules
+
+        settings = self.settings
+        rules = Rules(settings.near_duplicate_ratio, timedelta(minutes=settings.near_duplicate_window_minutes))
+        return rules, own_addresses(inbox.options for inbox in self.inboxes.values())
 
     async def ready(self) -> tuple[bool, dict[str, Any]]:
         """Would a message sent now be stored? The local queue or spool decides: without a broker, mail still comes in.
@@ -110,28 +138,42 @@ class Runtime:
         """Close in the order of dependence: the door, the queue, the store."""
         self.intake.close()
         await self.queue.close()
-        await self.store.close()
+        if "store" in self.__dict__:
+            await self.store.close()
         self.blobs.close()
         if self._http is not None:
             await self._http.close()
 
     def _defaults(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options with what other settings imply, and with signing keys that nobody configured."""
-        channel = CHANNELS.get(str(options.get("channel")))
         filled = dict(options)
-        if channel is Email:
+        adapter = find_adapter(str(options.get("channel")))
+        known = adapter.Options.model_fields if adapter else {}
+        if "domains" in known:
             filled.setdefault("domains", list(self.settings.mail_domains))
-        known = channel.Options.model_fields if channel else {}
         for key in _KEPT_OPTIONS:
             if key in known and not filled.get(key):
                 filled[key] = SecretStr(self.secrets.get(f"{name}.{key}"))
         return filled
 
+    def _open_http(self) -> aiohttp.ClientSession:
+        """For adapters that ask a provider; most processes never do."""
+        import aiohttp
+
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30, connect=5))
+        return self._http
+
+
+def find_adapter(channel: str) -> type[Adapter[Any]] | None:
+    """The adapter of a channel; None when there is no such channel."""
+    module, _, name = CHANNELS.get(channel, "").partition(":")
+    return getattr(import_module(module), name) if module else None
+
 
 def configure_inbox(name: str, options: Mapping[str, Any], clients: Clients | None = None) -> Inbox:
     """An inbox from its options. Raises `SettingsError` that names the field and shows no value."""
     channel = str(options.get("channel", ""))
-    adapter = CHANNELS.get(channel)
+    adapter = find_adapter(channel)
     if adapter is None:
         raise SettingsError(f"inboxes.{name}.channel: {channel!r} is none of {', '.join(CHANNELS)}")
     try:
@@ -147,13 +189,9 @@ def _queue(settings: Settings, local: EmbeddedQueue) -> Queue:
     if url.startswith("embedded:"):
         return local
     if url.startswith(("amqp://", "amqps://")):
+        from gateway.queues.failover import FailoverQueue
+        from gateway.queues.rabbitmq import RabbitQueue
+
         broker = RabbitQueue(url, channels=QUEUE_CHANNELS)
         return FailoverQueue(broker, local, deadline=settings.publish_deadline)
     raise SettingsError("queue_url: give `embedded:` or amqp://user:password@host:5672/vhost")
-
-
-def _store(settings: Settings) -> Store:
-    try:
-        return open_store(settings.database_url)
-    except ValueError as error:
-        raise SettingsError(f"store_url: {error}") from None

@@ -6,9 +6,9 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic_core import to_json
 
@@ -74,29 +74,46 @@ def render_metrics() -> bytes:
 
 def configure_logging(level: str, form: str) -> None:
     """One line an event on stderr: JSON, or readable on a terminal. Repeats replace the earlier configuration."""
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
-    last: Any = structlog.processors.JSONRenderer(serializer=_serialise) if as_json else structlog.dev.ConsoleRenderer()
-    if not as_json:
-        shared.remove(structlog.processors.format_exc_info)  # the console renderer draws its own
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
-        )
-    )
+    handler.setFormatter(_Lines(as_json=as_json))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for noisy in ("aiohttp.access", "aio_pika", "aiormq", "mail.log", "alembic", "tweepy"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+class _Lines(logging.Formatter):
+    """structlog's formatter, made for the first line: loading it takes as long as `frontdesk pipe` takes for a mail."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One event."""
+        return self._real.format(record)
+
+    @cached_property
+    def _real(self) -> logging.Formatter:
+        import structlog  # noqa: PLC0415  see above
+
+        shared: list[Any] = [
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+        ]
+        if not self._as_json:
+            shared.pop()  # the console renderer draws its own
+        json = structlog.processors.JSONRenderer(serializer=_serialise)
+        last: Any = json if self._as_json else structlog.dev.ConsoleRenderer()
+        return structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+        )
 
 
 def _serialise(value: Any, **_options: Any) -> str:

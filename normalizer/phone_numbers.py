@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import phonenumbers
-
 # What carriers and Twilio put in From when the caller withholds the number: the letters of ANONYMOUS, RESTRICTED,
 # UNKNOWN and UNAVAILABLE on a keypad, and the words themselves.
 _WITHHELD_DIGITS: Final = frozenset(
@@ -41,6 +39,8 @@ def canonical_phone(number: str, region: str | None = None) -> str | None:
         return None
     if text.startswith("00") and not region:
         text = "+" + text[2:]
+    import phonenumbers  # noqa: PLC0415  large, and one mail through `frontdesk pipe` has no use for it
+
     try:
         parsed = phonenumbers.parse(text, region.upper() if region else None)
     except phonenumbers.NumberParseException:

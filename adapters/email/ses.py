@@ -36,7 +36,7 @@ class Ses(Provider):
 
     def __init__(self, inbox: str, options: EmailOptions, clients: Clients) -> None:
         super().__init__(inbox, options, clients)
-        self._certificates = Certificates(clients.http)
+        self._certificates = Certificates(clients)
 
     def missing(self) -> Sequence[str]:
         """The topics, and the library that checks signatures."""

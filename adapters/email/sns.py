@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
-import aiohttp
 from pydantic_core import from_json
 
-from adapters.base import Refused, TemporaryError
+from adapters.base import Clients, Refused, TemporaryError
 
 if TYPE_CHECKING:
+    import aiohttp
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 # A region, letter for letter: sns.s3-eu-west-1.amazonaws.com would be somebody's bucket named `sns`.
@@ -31,7 +31,7 @@ _SIGNED: Final[Mapping[str, tuple[str, ...]]] = {
     "UnsubscribeConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
 }
 _LARGEST_CERTIFICATE: Final = 65_536
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
+_SECONDS: Final = 10
 _RETRY_AFTER: Final = 30.0
 
 
@@ -123,8 +123,8 @@ class Certificates:
 
     MOST: Final = 50
 
-    def __init__(self, http: aiohttp.ClientSession | None) -> None:
-        self._http = http
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._keys: dict[str, RSAPublicKey] = {}
 
     def known(self, url: str) -> RSAPublicKey | None:
@@ -135,7 +135,7 @@ class Certificates:
         """The key behind a checked address. Raises `TemporaryError`, or `Refused` for what is no certificate."""
         if (key := self._keys.get(url)) is not None:
             return key
-        key = _public_key(await get(self._http, url))
+        key = _public_key(await get(self._clients.http, url))
         if len(self._keys) >= self.MOST:
             self._keys.pop(next(iter(self._keys)))
         self._keys[url] = key
@@ -144,10 +144,12 @@ class Certificates:
 
 async def get(http: aiohttp.ClientSession | None, url: str) -> bytes:
     """GET a checked address: no redirect, 10 s, 64 KiB. Raises `TemporaryError`."""
+    import aiohttp  # noqa: PLC0415  `frontdesk pipe` reads mail and asks nobody
+
     if http is None:
         raise TemporaryError("this process has no network client to ask Amazon SNS with", retry_after=_RETRY_AFTER)
     try:
-        async with http.get(url, allow_redirects=False, timeout=_TIMEOUT) as answer:
+        async with http.get(url, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=_SECONDS)) as answer:
             if answer.status != 200:
                 raise TemporaryError(f"Amazon SNS answered {answer.status}", retry_after=_RETRY_AFTER)
             return await answer.content.read(_LARGEST_CERTIFICATE)

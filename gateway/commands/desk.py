@@ -25,15 +25,18 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def opened(*, store_only: bool = False) -> AsyncIterator[Runtime]:
-    """The configured runtime. With `store_only` no broker is reached for and no inbox is set up: enough to read."""
+async def opened(*, store_only: bool = False, only: str = "") -> AsyncIterator[Runtime]:
+    """The configured runtime. With `store_only` no broker is reached for and no inbox is set up: enough to read.
+
+    `only`: set up just this inbox.
+    """
     settings = load_settings()
     # What a process logs as a matter of course is noise beside the answer of a command.
     configure_logging("warning" if settings.log_level == "info" else settings.log_level, settings.log_format)
     runtime = Runtime(settings)
     try:
         if not store_only:
-            await runtime.start()
+            await runtime.start(only)
         yield runtime
     finally:
         await runtime.close()
