@@ -305,6 +305,17 @@ def migrate() -> int:
     return run_migrations()
 
 
+@verbs.command(group=KEEP)
+def backup(folder: Annotated[Path, Parameter(help="A folder that is new or empty.")], /, *, json: Json = False) -> int:
+    """Copy an embedded desk while it runs: queue, store, blobs, secrets. Start from the copy by FRONTDESK_DATA_DIR.
+
+    PostgreSQL has its own tools (pg_dump). Exit code 1: the folder is not empty, or a database is damaged.
+    """
+    from gateway.commands.backup import run_backup
+
+    return run_backup(folder, as_json=json)
+
+
 @verbs.command(name="console-link", group=KEEP)
 def console_link(*, json: Json = False) -> int:
     """Print a one-time link that opens the console of the running Frontdesk."""

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from gateway import telemetry
 from gateway.mailserver import MailServer
+from gateway.occupancy import occupied
 from gateway.poller import run_pollers
 from gateway.queues.base import QueueUnavailableError
 from gateway.runtime import Runtime
@@ -45,12 +46,14 @@ async def run(
     telemetry.configure_logging(settings.log_level, settings.log_format)
     stop = stop or asyncio.Event()
     _watch_signals(stop)
-    runtime = Runtime(settings)
-    await runtime.start()
-    try:
-        await _play(runtime, roles, stop, ready, say if not quiet else None)
-    finally:
-        await runtime.close()
+    embedded = settings.queue_url.startswith("embedded:")
+    with occupied(settings.data_dir, roles) if embedded else contextlib.nullcontext():
+        runtime = Runtime(settings)
+        await runtime.start()
+        try:
+            await _play(runtime, roles, stop, ready, say if not quiet else None)
+        finally:
+            await runtime.close()
     return 0
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.queues.base import Delivered, Depth, Outgoing, describe_death
+from gateway.sqlite_log import Log, fold
 
 READY, DELAYED, CLAIMED, DEAD, DEAD_CLAIMED = range(5)
 
@@ -76,12 +77,13 @@ class QueueFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._log_path = path.with_name(f"{path.name}-wal")
+        self._log = Log(path)
         self._turn = 0  # whose turn it is to be first in a batch
         self._inode = _create_privately(path)
         self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
             self._prepare()
+            self._log.note()
         except BaseException:
             self._connection.close()
             raise
@@ -112,13 +114,11 @@ class QueueFile:
 
     def has_log(self) -> bool:
         """False when the write-ahead log was deleted under us: what only it holds would vanish with our descriptor."""
-        return self._log_path.exists()
+        return not self._log.is_gone()
 
     def fold(self) -> None:
-        """Copy what the log holds into the file and fsync it. Works on a deleted log too, which we still have open."""
-        busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise sqlite3.OperationalError("the log cannot be folded into the file while another process reads it")
+        """Save what the log holds, deleted or not."""
+        fold(self._connection)
 
     def append(self, messages: Iterable[Outgoing]) -> None:
         """Add messages, ready at once."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 
 from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -21,6 +23,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+
+from gateway.sqlite_log import Log, fold
+
+log: Final = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,6 +118,7 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
         self._connection: Connection | None = None
+        self._log = Log(self.path)
 
     async def read(self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Store.read`."""
@@ -129,7 +136,9 @@ class SqliteStore:
             conn = self._writing()
             try:
                 with conn.begin():
-                    return fn(conn, *args, **kwargs)
+                    result = fn(conn, *args, **kwargs)
+                self._log.note()
+                return result
             except DBAPIError:
                 self._forget()  # after a full disk SQLite may leave a transaction open; a fresh connection does not
                 raise
@@ -156,7 +165,15 @@ class SqliteStore:
         return self.engine.connect().execution_options(frontdesk_read=True)
 
     def _writing(self) -> Connection:
+        if self._connection is not None and self._log.is_gone():
+            log.error("the write-ahead log of %s was removed while in use; saving what it held", self.path)
+            try:
+                fold(cast(sqlite3.Connection, self._connection.connection.driver_connection))
+            except sqlite3.Error as error:
+                raise StoreUnavailableError(f"cannot save the log of {self.path}: {error}") from error
+            self._forget()
         if self._connection is None:
+            self._log = Log(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self.engine.connect()
         return self._connection

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 
 from gateway.store import tables as t
 from gateway.store.engine import Store, open_store
@@ -144,12 +145,22 @@ async def settle(desk: Desk, journal: Journal) -> Balance:
         await store.close()
 
 
+async def _look(store: Store) -> Stored:
+    """What the store holds; nothing, before the first process has made its tables."""
+    try:
+        return await store.read(read_stored)
+    except DBAPIError as error:
+        if "receipts" not in str(error.orig):
+            raise
+        return Stored()
+
+
 async def _settle(store: Store, desk: Desk, journal: Journal) -> Balance:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _DRAIN_SECONDS
     before = -1
     while True:
-        stored = await store.read(read_stored)
+        stored = await _look(store)
         balance = hold_against(journal, stored)
         # What nobody was told about may still be on its way: two looks that are equal.
         if balance.clean and len(stored.receipts) == before:

@@ -1,8 +1,10 @@
-"""A desk on RabbitMQ and PostgreSQL of its own: two gateways and two workers."""
+"""A desk on RabbitMQ and PostgreSQL of its own: two gateways and two workers; a seed, printed, for what is random."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +15,20 @@ from tests.faults.desk import Desk
 from tests.faults.journal import Journal
 from tests.services.postgres import PostgresCluster
 from tests.services.rabbitmq import RabbitNode
+
+SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))
+
+
+def pytest_report_header() -> str:
+    """The same faults at the same moments: `make chaos SEED=...`."""
+    return f"faults: SEED={SEED}"
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """Random, and the same again with the same SEED."""
+    print(f"SEED={SEED}", flush=True)
+    return random.Random(f"{SEED} {request.node.name}")
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -185,6 +186,28 @@ class Desk:
             for line in member.log.read_text(errors="replace").splitlines()
             if "Traceback (most recent call last)" in line
         ]
+
+
+@contextlib.asynccontextmanager
+async def embedded(
+    folder: Path,
+    *,
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    start: bool = True,
+    **settings: str,
+) -> AsyncIterator[Desk]:
+    """`frontdesk up` as member `up`, everything in one process. `prefix`: `prlimit`, say; `environment`: more of it."""
+    desk = Desk(folder)
+    member = desk.add("up", "up", **settings)
+    member.prefix = list(prefix)
+    member.environment |= environment or {}
+    try:
+        if start:
+            await desk.start()
+        yield desk
+    finally:
+        await desk.close()
 
 
 async def until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:
