@@ -15,6 +15,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from multidict import CIMultiDictProxy, MultiDictProxy
@@ -81,12 +82,16 @@ class InboundRequest:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """One arrival. `facts` hold what the transport knew: for mail `mail_from`, `rcpt_tos`, `remote`, `auth`."""
+    """One arrival. `facts` hold what the transport knew: for mail `mail_from`, `rcpt_tos`, `remote`, `auth`.
+
+    `came_at`: when it came to the mailbox or archive it was taken from; None: just now, to us.
+    """
 
     body: bytes
     content_type: str = "application/octet-stream"
     facts: Mapping[str, Any] = field(default_factory=dict)
     request: InboundRequest | None = None
+    came_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,11 @@ class Adapter(ABC, Generic[OptionsT]):
         Pure. Raises `Refused` for what is not this provider's at all (400); anything else it raises makes the
         gateway keep the arrival as unparsed, with its original bytes, so nothing is lost by a bug here.
         """
+
+    def lasting_facts(self, raw: Raw) -> Mapping[str, Any]:
+        """The facts to keep with an arrival that is held, JSON values: enough for `normalize` to read it years later,
+        and no secret."""
+        return raw.facts
 
     def challenge(self, request: InboundRequest) -> Answer | None:
         """The answer to a provider's handshake (CRC, URL verification), which is not a delivery; else None."""

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from adapters.base import Adapter, InboxOptions, Raw, Refused
 from gateway import telemetry
+from gateway.arrivals import put_by
 from gateway.ids import uuid7
 from gateway.queues.base import Outgoing, Queue, QueueUnavailableError
 from gateway.store.blobs import Blobs, BlobsUnavailableError
@@ -33,6 +34,7 @@ from normalizer.message import (
     MessageDraft,
     Original,
     Stored,
+    clean_json,
     stamp,
     wire_type,
 )
@@ -111,7 +113,7 @@ class Intake:
             if not drafts:
                 return []
             drafts = await self._by_reference(drafts)
-            receipts = await self._publish(inbox, drafts, received_at)
+            receipts = await self._publish(inbox, drafts, received_at, raw.came_at)
         for receipt in receipts:
             _log.info(
                 "accepted",
@@ -123,6 +125,14 @@ class Intake:
                 },
             )
         return receipts
+
+    async def read(self, inbox: Inbox, raw: Raw, *, keep: bool = True) -> list[Draft]:
+        """What an arrival means, without taking it; with `keep` its large bodies are in the blob store.
+
+        For reading again what was taken before: nobody is asked who sent it. Raises `Refused` or `NotDurableError`.
+        """
+        drafts = await self._normalise(inbox, raw)
+        return await self._by_reference(drafts) if keep else list(drafts)
 
     async def report(self, stop: asyncio.Event) -> None:
         """Publish this life's tally while it changes, and once more at the end."""
@@ -156,8 +166,8 @@ class Intake:
             raise
         except Exception as error:
             _log.exception("unreadable arrival kept unparsed", extra={"inbox": inbox.name})
-            return [unparsed(inbox, raw, error)]
-        return [_with_original(draft, raw) for draft in drafts]
+            drafts = [unparsed(inbox, raw, error)]
+        return [_put_by(inbox, _with_original(draft, raw), raw) for draft in drafts]
 
     async def _by_reference(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Move large bodies to the blob store (claim check), durably, before anything refers to them."""
@@ -186,7 +196,10 @@ class Intake:
         files = [await move(file) for file in draft.attachments]
         return draft.model_copy(update={"original": original, "attachments": tuple(files)})
 
-    async def _publish(self, inbox: Inbox, drafts: Sequence[Draft], received_at: datetime) -> list[Receipt]:
+    async def _publish(
+        self, inbox: Inbox, drafts: Sequence[Draft], now: datetime, came_at: datetime | None
+    ) -> list[Receipt]:
+        late = came_at is not None and came_at < now
         numbers = [self.life.next() for _ in drafts]
         receipts: list[Receipt] = []
         outgoing: list[Outgoing] = []
@@ -201,7 +214,8 @@ class Intake:
                 inbox=inbox.name,
                 join=inbox.options.join,
                 one_case=inbox.options.one_case,
-                received_at=received_at,
+                received_at=came_at if came_at is not None and late else now,
+                accepted_at=now if late else None,
             )
             receipts.append(Receipt(receipt_id, draft.external_id, draft))
             body = message.model_dump_json().encode()
@@ -249,6 +263,14 @@ def _with_original(draft: Draft, raw: Raw) -> Draft:
     if isinstance(draft, MessageDraft) and draft.original is None and raw.body:
         return draft.model_copy(update={"original": _original(raw)})
     return draft
+
+
+def _put_by(inbox: Inbox, draft: Draft, raw: Raw) -> Draft:
+    """What is held keeps all that reading it again takes; its adapter may have kept that already."""
+    if not isinstance(draft, MessageDraft) or not draft.suspend or draft.arrival:
+        return draft
+    kept = put_by(inbox.adapter.lasting_facts(raw), raw.request)
+    return draft.model_copy(update={"arrival": clean_json(kept)})
 
 
 def _original(raw: Raw) -> Original:

@@ -185,6 +185,9 @@ class MessageDraft(Wire):
     problems: tuple[Hit, ...] = ()
     suspend: Text = ""  # not empty: hold for a person, with this cause
     fields: Facts = Field(default_factory=dict)  # channel facts: form fields, call facts, page URL, device
+    arrival: Facts = Field(
+        default_factory=dict
+    )  # of what is held: what its transport knew, to read it again; not shown
     original: Original | None = None
 
 
@@ -206,6 +209,14 @@ class UpdateDraft(Wire):
 Draft = MessageDraft | UpdateDraft
 
 
+class Replay(Wire):
+    """A held delivery under its old receipt again: read again with today's code, or let in as it is by a person."""
+
+    kind: Literal["replayed", "recovered"]
+    by: Text
+    at: Moment
+
+
 class Envelope(Wire):
     """What the door adds: which receipt, which gateway life, which inbox, and when."""
 
@@ -217,7 +228,14 @@ class Envelope(Wire):
     inbox: Text
     join: Join = "participants"  # who may join a ticket of this inbox
     one_case: bool = False  # the inbox keeps one open case a person
-    received_at: Moment
+    received_at: Moment  # when it came: to us, or before us to the mailbox or archive it was taken from
+    accepted_at: Moment | None = None  # when we took it, where that was later
+    replay: Replay | None = None
+
+    @property
+    def taken_at(self) -> datetime:
+        """When we took it."""
+        return self.accepted_at or self.received_at
 
 
 class Message(Envelope, MessageDraft):
@@ -251,6 +269,8 @@ class EnvelopeFields(TypedDict):
     join: Join
     one_case: NotRequired[bool]
     received_at: datetime
+    accepted_at: NotRequired[datetime | None]
+    replay: NotRequired[Replay | None]
 
 
 @overload

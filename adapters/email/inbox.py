@@ -368,6 +368,9 @@ def _with_what_was_said(draft: MessageDraft, arrival: Arrival, raw: Raw) -> Mess
         changes["problems"] = (*draft.problems, *arrival.problems)
     if arrival.suspend and not draft.suspend:
         changes["suspend"] = arrival.suspend
+    if (draft.suspend or arrival.suspend) and not arrival.original_type:
+        # What is kept is the mail alone: here is the rest of what reading it again takes.
+        changes["arrival"] = clean_json({"facts": {**raw.facts, **arrival.facts}, "cause": arrival.suspend})
     if arrival.original_type:
         changes["original"] = _original(raw.body, arrival.original_type)
     return draft.model_copy(update=changes)

@@ -298,6 +298,13 @@ suspended = Table(
     Column("original", LargeBinary, nullable=True),
     Column("original_blob", String(64), nullable=True),
     Column("received_at", Instant, nullable=False),
+    # Added by 0003. What became of it; null: it waits. A recovered one is on a ticket, a rejected one is set aside.
+    Column("decision", String(12), nullable=True),  # recovered, rejected
+    Column("decided_by", Text, nullable=True),
+    Column("decided_at", Instant, nullable=True),
+    Column("replayed_by", Text, nullable=True),  # who had it read again last
+    Column("replayed_at", Instant, nullable=True),
+    Index(None, "id", sqlite_where=text("decision IS NULL"), postgresql_where=text("decision IS NULL")),
 )
 
 dead_letters = Table(
@@ -321,7 +328,7 @@ events = Table(
     _id(),
     _ref("ticket_id", "tickets.id", nullable=True, index=True),
     # created, reopened, merged, linked, updated, dropped; corrections: split, moved, merged, related, joined,
-    # undone; suggested
+    # undone; suggested; of suspended messages: recovered, replayed, rejected
     Column("kind", String(24), nullable=False),
     Column("detail", Document, nullable=False, default=dict),
     Column("at", Instant, nullable=False),
