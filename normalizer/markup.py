@@ -39,7 +39,7 @@ _HIDING: Final = (
     *("hidden", "mso-hide", "display:none", "display: none", "font-size:0", "font-size: 0"),
     *("opacity:0", "opacity: 0", "max-height:0", "max-height: 0"),
 )
-_TELLING: Final = (*_CITING, *_HIDING)
+_TELLING: Final = (*_CITING, *_HIDING, "<blockquote style")
 
 
 def to_text(html: str) -> str:

@@ -177,6 +177,10 @@ _FORWARDED: Final = (
 
 _marks = "|".join(re.escape(word) for word in sorted(set(_ORIGINAL + _FORWARDED), key=len, reverse=True))
 _forwards = "|".join(re.escape(word) for word in sorted(set(_FORWARDED), key=len, reverse=True))
+_above = (
+    "above this line|oberhalb dieser (?:zeile|linie)|über dieser (?:zeile|linie)|(?:au-)?dessus de cette ligne|"
+    "encima de esta línea|acima desta linha|sopra (?:a )?questa (?:riga|linea)|boven deze (?:regel|lijn)"
+)
 # `-----Original Message-----`, `---- Forwarded message ----`, `Begin forwarded message:`, a long rule of underscores.
 SEPARATOR: Final = re.compile(
     rf"(?:[-_=*—–─‐>\s]{{2,40}}(?:&nbsp;)?)(?:{_marks})[\s:]{{0,3}}(?:&nbsp;)?[-_=*—–─‐\s]{{0,60}}\Z|"
@@ -185,6 +189,7 @@ SEPARATOR: Final = re.compile(
     rf"(?:{_forwards}|original message|ursprüngliche nachricht|原始邮件|reply message)\s?[:：]\s*\Z|_{{20,}}\Z|"
     rf"-{{40,}}\Z|"
     rf">>> .{{1,200}} >>>\Z|"  # GroupWise
+    rf"\W{{0,9}}.{{0,60}}(?:{_above})\W{{0,9}}\Z|"  # what desks ask for
     rf"\S.{{0,100}}?\s---\d{{1,4}}[./-]\d{{1,2}}[./-]\d{{2,4}} \d{{1,2}}[:.]\d{{2}}.{{0,12}}---.{{0,300}}\Z",  # Notes
     re.IGNORECASE,
 )
@@ -256,9 +261,14 @@ _SENT_FROM_LATE: Final = (
 )
 
 
+_LINK: Final = re.compile(r"(?<=\S) ?<https?:[^<>\s]{0,200}>?")
+
+
 def is_sent_from(line: str) -> bool:
     """`Sent from my phone` and its likes."""
     low = line[:200].lstrip("-_*([ \t").lower()
+    if "<" in low:
+        low = _LINK.sub("", low)
     if (maybe := _MAYBE_SENT_FROM.match(low)) is not None and _DEVICES.search(low, maybe.end(), maybe.end() + 60):
         return True
     return _SENT_FROM.match(low) is not None or any(

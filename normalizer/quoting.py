@@ -90,14 +90,14 @@ class _Scan:
                         return [_TEXT] * len(lines)
                 number += length
                 continue
-            self.said = self.said or not (_is_delimiter(bare) or quote_words.is_sent_from(bare))
+            self.said = self.said or not (_is_delimiter(bare) or _is_title(bare) or quote_words.is_sent_from(bare))
             number += 1
         return kinds
 
     def introduces(self, number: int, bare: str) -> int:
         """How many lines from `number` on introduce an older message: 0 when none do."""
         # Cheap tests first: most lines are prose, and the patterns are long.
-        if (bare[0] in _RULES or bare[-1] in ":：" or "--" in bare) and quote_words.SEPARATOR.match(bare):
+        if (bare[0] in _RULES or bare[-1] in _ENDS or "--" in bare) and quote_words.SEPARATOR.match(bare):
             return 1
         if number in self.announcements and (length := self.attribution(number, bare)) > 0:
             return length
@@ -157,7 +157,7 @@ class _Scan:
             elif blanks or len(line) > 300 or position - last > 2:
                 break
             position += 1
-        if "from" not in roles or not roles & {"date", "to", "subject"}:
+        if "from" not in roles or not roles & {"date", "to"}:
             return 0
         # `From: Berlin, To: Paris, Date: 3 May` is a journey: a mail has a subject, or a sender with an address.
         mail = ("subject" in roles and len(roles) >= 3) or any("@" in line for line in self.lines[number : last + 1])
@@ -184,6 +184,7 @@ def _announcements(lines: list[str]) -> frozenset[int]:
     return frozenset(found)
 
 
+_ENDS: Final = frozenset(":：-#=_*~")
 _RULES: Final = frozenset("-_=*—–─‐>")
 
 
@@ -198,6 +199,11 @@ _ORNAMENTS: Final = frozenset("-_=*#~+\u2010\u2014\u2013\u2500\u1427 \t.>")
 
 def _is_delimiter(bare: str) -> bool:
     return len(bare) <= 200 and all(char in _ORNAMENTS for char in bare)
+
+
+def _is_title(bare: str) -> bool:
+    """The line above an attached mail that is shown as text."""
+    return bare.startswith("---------- ") and bare.endswith(" ----------")
 
 
 def _is_forward(bare: str) -> bool:

@@ -36,6 +36,9 @@ CITE_CLASSES: Final = frozenset(
 )
 
 
+_BESIDE: Final = ("solid", "border-left", "border-inline")
+
+
 def _unescape(text: str) -> str:
     """What nh3 escapes, and nothing else."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
@@ -46,13 +49,15 @@ class Renderer:
 
     def __init__(self, *, look_inside: bool = True) -> None:
         self.look_inside = look_inside
-        self.said: dict[str, tuple[bool, bool, bool]] = {}  # attributes -> what they say; styles repeat
+        self.said: dict[str, tuple[bool, bool, bool, bool]] = {}  # attributes -> what they say; styles repeat
         self.lines: list[str] = []
         self.line: list[str] = []
         self.blank = True  # an empty line is already there (or nothing at all)
         self.quote = 0
         self.cites: list[bool] = []  # for each open div: does its end close a quote level?
         self.citing = False
+        self.indenting = False
+        self.indents: list[bool] = []  # for each open blockquote: is it only an indented paragraph?
         self.lists: list[int] = []  # -1 for bullets, else the next number
         self.pre = 0
         self.preformatted = False  # somewhere in this html
@@ -185,7 +190,9 @@ class Renderer:
             self.cites.append(self.citing)
             self.citing = False
         elif name == "blockquote":
-            self.quote += 1
+            self.indents.append(self.indenting)
+            self.quote += not self.indenting
+            self.indenting = False
         elif name == "pre":
             self.pre += 1
         elif name == "ul":
@@ -210,7 +217,7 @@ class Renderer:
         said = self.said.get(attributes)
         if said is None:
             said = self.said[attributes] = _read_attributes(attributes)
-        hides, is_history, cites = said
+        hides, is_history, cites, indents = said
         if hides and name not in tags.VOID:
             self.hidden = 1
             return True
@@ -218,6 +225,8 @@ class Renderer:
             self.flush()
             self.lines.append(HISTORY)
             self.blank = True
+        if indents and name == "blockquote":
+            self.indenting = True
         if cites and name == "div":
             self.paragraph()
             self.quote += 1
@@ -233,7 +242,9 @@ class Renderer:
             self.flush()
         if name == "pre":
             self.pre = max(0, self.pre - 1)
-        elif name == "blockquote" or (name == "div" and self.cites and self.cites.pop()):
+        elif (name == "blockquote" and not (self.indents and self.indents.pop())) or (
+            name == "div" and self.cites and self.cites.pop()
+        ):
             self.quote = max(0, self.quote - 1)
             self.blank = False  # what follows an older message is another paragraph
         if name in tags.SPACED and not (name in ("ul", "ol") and self.lists):
@@ -251,8 +262,8 @@ class Renderer:
             self.line.append(f" <{href}>")
 
 
-def _read_attributes(attributes: str) -> tuple[bool, bool, bool]:
-    """Whether an element with these is hidden, begins the older messages, or cites one."""
+def _read_attributes(attributes: str) -> tuple[bool, bool, bool, bool]:
+    """Whether an element with these is hidden, begins the older messages, cites one, or (a blockquote) only indents."""
     values = dict(_ATTRIBUTE.findall(attributes))
     hides = "hidden" in values or ("style" in values and _HIDDEN.search(values["style"]) is not None)
     classes = values.get("class", "").split()
@@ -261,7 +272,10 @@ def _read_attributes(attributes: str) -> tuple[bool, bool, bool]:
         or values.get("name") in HISTORY_IDS
         or any(item in HISTORY_CLASSES for item in classes)
     )
-    return hides, is_history, any(item in CITE_CLASSES for item in classes)
+    # What the indent button of editors makes: a style and nothing else, without the rule that stands beside quotes.
+    style = values.get("style", "")
+    indents = bool(style) and values.keys() <= {"style", "dir"} and not any(word in style for word in _BESIDE)
+    return hides, is_history, any(item in CITE_CLASSES for item in classes), indents
 
 
 def _attribute(name: str, attributes: str) -> str:

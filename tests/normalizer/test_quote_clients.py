@@ -321,3 +321,43 @@ def test_an_older_message_alone_is_not_thrown_away(client: str) -> None:
 def test_what_customers_write_themselves_stays(text: str) -> None:
     whole = " ".join(line for line in text.split("\n") if not line.startswith(">"))
     assert " ".join(quoting.split(text).reply.split()) == " ".join(whole.split())
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "##- Please type your reply above this line -##",
+        "-- Bitte antworten Sie oberhalb dieser Zeile --",
+        "=== Répondez au-dessus de cette ligne ===",
+        "--- Write above this line ---",
+    ],
+)
+def test_the_line_that_desks_ask_customers_to_write_above(marker: str) -> None:
+    assert quoting.split(f"New words.\n\n{marker}\n\nOld words.").reply == "New words."
+
+
+def test_a_forward_from_a_phone_without_a_word_is_shown_whole() -> None:
+    text = f"{CLIENTS['outlook mobile']}\n\nWhere is it?"
+    assert quoting.split(text).reply == text
+
+
+INDENTED = (
+    '<blockquote style="margin: 0 0 0 40px; border: none; padding: 0px;"><div>one</div><div>two</div></blockquote>'
+)
+BESIDE = '<blockquote style="border-left: 2px solid #ccc; margin: 0">Old words.</blockquote>'
+
+
+@pytest.mark.parametrize(
+    ("html", "reply"),
+    [
+        (f"<div>My list:</div>{INDENTED}<div>Thanks</div>", "My list:\n\none\ntwo\n\nThanks"),
+        (f"<div>New words.</div>{BESIDE}", "New words."),
+        (f"<div>New words.</div>{BESIDE}{INDENTED}", "New words.\n\none\ntwo"),
+        (f"<div>New words.</div><blockquote type=cite>{INDENTED}</blockquote>", "New words."),
+        ("<div>New words.</div><blockquote style>Old words.</blockquote>", "New words."),
+    ],
+)
+def test_a_paragraph_that_an_editor_indents_is_no_quote(html: str, reply: str) -> None:
+    assert [line for line in quoting.split("", html).reply.split("\n") if line] == [
+        line for line in reply.split("\n") if line
+    ]
