@@ -33,6 +33,7 @@ from normalizer.signed_bytes import AmbiguousError, SignedBytes
 log = logging.getLogger(__name__)
 
 _THREADS: Final = 4
+_FOR_QUESTIONS: Final = 0.9  # of the patience; the rest is for saying what was found out by then
 _OLDEST: Final = timedelta(days=7)  # of a mail in a mailbox; keys are changed, and old ones published on purpose
 _READ: Final = frozenset({"from", "received", "authentication-results", "arc-seal", "arc-authentication-results"})
 
@@ -69,7 +70,7 @@ class SenderCheck:
     async def _bounded(self, raw: Raw, provider: Provider | None) -> Checked | None:
         if reason := self._reason_not_to(raw, datetime.now(UTC)):
             return Checked("", _not_known(reason))
-        deadline = time.monotonic() + self._names.patience
+        deadline = time.monotonic() + self._names.patience * _FOR_QUESTIONS
         async with asyncio.timeout(self._names.patience):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._pool, self._check, raw, provider, deadline)
@@ -128,17 +129,24 @@ class SenderCheck:
         facts: Mapping[str, Any],
         lookups: Lookups,
     ) -> Verdict:
-        """Signatures first: they need fewer questions, and survive forwarding."""
+        """Signatures first: they need fewer questions, and survive forwarding. Those of strangers come last: they prove
+        nothing about the author, and their name servers could use up the time for what does."""
         policy, unknown = self._policy(domain, lookups)
         organisation = self._organisation(domain)
-        checks = self._signatures(letter, organisation, lookups)
+        own, strange = self._signatures(letter, organisation)
+        checks = [self._signature(letter, index, lookups) for index in own]
         verdict = dmarc.judge(domain, organisation, checks, policy, unknown=unknown)
-        if verdict.trust != "verified":
-            checks.append(self._client(facts, lookups))
-            verdict = dmarc.judge(domain, organisation, checks, policy, unknown=unknown)
-        if verdict.trust != "verified":
-            verdict = self._forwarded(letter, fields, domain, lookups) or verdict
-        return verdict
+        if verdict.trust == "verified":
+            return verdict
+        checks.append(self._client(facts, lookups))
+        verdict = dmarc.judge(domain, organisation, checks, policy, unknown=unknown)
+        if verdict.trust == "verified":
+            return verdict
+        forwarded = self._forwarded(letter, fields, domain, lookups)
+        if forwarded is not None:
+            return forwarded
+        checks += [self._signature(letter, index, lookups) for index in strange]
+        return dmarc.judge(domain, organisation, checks, policy, unknown=unknown)
 
     def _policy(self, domain: str, lookups: Lookups) -> tuple[dmarc.Policy | None, str]:
         """What the domain publishes, else the organisational domain above it (RFC 7489 section 6.6.3)."""
@@ -151,18 +159,18 @@ class SenderCheck:
             return None, str(error)
         return policy, ""
 
-    def _signatures(self, letter: SignedBytes, organisation: str, lookups: Lookups) -> list[dmarc.Check]:
-        """Those that could prove the author go first; no more than a few are looked at."""
-        signers = [signer_of(field) for field in letter.named(b"dkim-signature")]
-        order = sorted(range(len(signers)), key=lambda index: self._organisation(signers[index]) != organisation)
-        checks = []
-        for index in order[:MAX_SIGNATURES]:
-            found = check_signature(letter, index, lookups.texts)
-            of = self._organisation(found.domain)
-            checks.append(
-                dmarc.Check("dkim", found.result, found.domain, of, found.reason, open=found.result == "temperror")
-            )
-        return checks
+    def _signatures(self, letter: SignedBytes, organisation: str) -> tuple[list[int], list[int]]:
+        """Which signatures could prove the author and which could not; no more than a few in all are looked at."""
+        signers = [self._organisation(signer_of(field)) for field in letter.named(b"dkim-signature")]
+        own = [index for index, signer in enumerate(signers) if signer == organisation][:MAX_SIGNATURES]
+        strange = [index for index, signer in enumerate(signers) if signer != organisation]
+        return own, strange[: MAX_SIGNATURES - len(own)]
+
+    def _signature(self, letter: SignedBytes, index: int, lookups: Lookups) -> dmarc.Check:
+        found = check_signature(letter, index, lookups.texts)
+        organisation = self._organisation(found.domain)
+        open_ = found.result == "temperror"
+        return dmarc.Check("dkim", found.result, found.domain, organisation, found.reason, open=open_)
 
     def _client(self, facts: Mapping[str, Any], lookups: Lookups) -> dmarc.Check:
         sender = str(facts.get("mail_from") or "")
