@@ -8,7 +8,7 @@ DKIM, SPF and DMARC ourselves is the shell's business, and its result arrives he
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from normalizer import headers
@@ -35,6 +35,7 @@ UNASKED: Final = Verdict("unverified", "no mail server is configured whose check
 UNHEARD: Final = Verdict("unverified", "none of the configured mail servers checked the sender")
 
 
+_TRUSTS: Final[tuple[Trust, ...]] = ("verified", "unverified", "failed")
 CHECKED: Final = "checked"  # the fact under which the result of our own check travels
 
 
@@ -44,9 +45,17 @@ class Checked(NamedTuple):
     author: str
     verdict: Verdict
 
-    def instead_of(self, heard: Verdict, author: str) -> Verdict:
-        """This verdict on `author`, unless a server that we trust has said something."""
-        return self.verdict if heard in (UNASKED, UNHEARD) and self.author in ("", author) else heard
+    def as_fact(self) -> dict[str, str]:
+        """The JSON value under `CHECKED`."""
+        return {"author": self.author, **self.verdict._asdict()}
+
+
+def weigh(heard: Verdict, checked: object, author: str) -> Verdict:
+    """What a server that we trust has said of `author`; where there is none, what is `checked`, the fact."""
+    if heard not in (UNASKED, UNHEARD) or not isinstance(checked, Mapping) or checked.get("author") not in ("", author):
+        return heard
+    trust: Trust = next((trust for trust in _TRUSTS if trust == checked.get("trust")), "unverified")
+    return Verdict(trust, str(checked.get("evidence", "")))
 
 
 class _Result(NamedTuple):

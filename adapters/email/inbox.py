@@ -281,8 +281,7 @@ class Email(Adapter[EmailOptions]):
             if verdict.trust != "unverified":
                 return verdict
         verdict = authentication.judge(mail.fields, author, self.options.authserv_ids)
-        own = raw.facts.get(authentication.CHECKED)
-        return own.instead_of(verdict, author) if isinstance(own, authentication.Checked) else verdict
+        return authentication.weigh(verdict, raw.facts.get(authentication.CHECKED), author)
 
     def _recipients(self, raw: Raw, mail: mime.Mail) -> tuple[Recipient, ...]:
         found = _envelope(raw)

@@ -57,7 +57,7 @@ class SenderCheck:
         except Exception:  # a bug here must not cost the mail
             log.exception("the sender of a mail could not be checked")
             checked = Checked("", _not_known("the check failed"))
-        return raw if checked is None else replace(raw, facts={**raw.facts, CHECKED: checked})
+        return raw if checked is None else replace(raw, facts={**raw.facts, CHECKED: checked.as_fact()})
 
     async def reach(self) -> str:
         """For `frontdesk check`. Raises `TemporaryError`."""
@@ -80,13 +80,14 @@ class SenderCheck:
         facts = raw.facts
         if facts.get("held"):
             return "only its header was fetched"
-        if "mailbox" in facts:
-            came = datetime.fromisoformat(str(facts["internal_date"])) if facts.get("internal_date") else None
-            if came is None or now - came.astimezone(UTC) > _OLDEST:
-                return f"it came to the mailbox {f'on {came:%Y-%m-%d}' if came else 'at an unknown time'}"
-        elif "source" in facts:
+        if "source" in facts and "mailbox" not in facts:
             return "it was read from a file"
-        return ""
+        came = raw.came_at
+        if came is None and facts.get("internal_date"):
+            came = datetime.fromisoformat(str(facts["internal_date"]))
+        if came is None:
+            return "nobody knows when it came to the mailbox" if "mailbox" in facts else ""
+        return f"it came on {came:%Y-%m-%d}" if now - came.astimezone(UTC) > _OLDEST else ""
 
     # -- in a thread ----------------------------------------------------------------------------------------------
 

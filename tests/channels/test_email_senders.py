@@ -512,8 +512,8 @@ async def test_what_our_edge_wrote_goes_before(names: Names) -> None:
     ("facts", "said"),
     [
         ({"source": "archive.mbox"}, "not checked here: it was read from a file"),
-        ({"source": "imap", "mailbox": "INBOX", "internal_date": "2019-02-03T10:00:00+01:00"}, "mailbox on 2019-02-03"),
-        ({"source": "imap", "mailbox": "INBOX"}, "at an unknown time"),
+        ({"source": "imap", "mailbox": "INBOX", "internal_date": "2019-02-03T10:00:00+01:00"}, "it came on 2019-02-03"),
+        ({"source": "imap", "mailbox": "INBOX"}, "nobody knows when it came"),
         ({"source": "imap", "mailbox": "INBOX", "held": "too large"}, "only its header was fetched"),
     ],
 )
