@@ -93,15 +93,36 @@ def merge(
     return _kept(hand, "merged", before, changes, target_id, target_id, said)
 
 
-def merge_by_evidence(conn: Connection, absorbed: int, survivor: int, because: str, take: Take, now: datetime) -> None:
-    """What `absorb` does, kept so that a person can undo it: two tickets turned out to be one while recording.
+def merge_by_evidence(conn: Connection, found: Sequence[tuple[int, int, str, str]], take: Take, now: datetime) -> None:
+    """Tickets that turned out to be one while recording: (absorbed, survivor, rule, evidence). A person can undo it.
 
-    Call it under the ledger lock; `take` gives free numbers of events, ticket links and participants.
+    Each is an event of its own. Only when one message ties more than a few, they are one event for each survivor: every
+    event reads all that is on its survivor. Call it under the ledger lock; `take` gives the numbers of new rows.
     """
     hand = Hand(conn, MACHINE, now, take)
-    before = read_contents(conn, [survivor, absorbed])
-    changes = _absorb(hand, before, survivor, [absorbed])
-    _kept(hand, "merged", before, changes, survivor, survivor, {"because": because})
+    of: dict[int, list[tuple[int, str, str]]] = {}
+    for absorbed, survivor, rule, evidence in found:
+        of.setdefault(survivor, []).append((absorbed, rule, evidence))
+    for survivor, steps in of.items():
+        for together in [steps] if len(steps) > _SEVERAL else [[step] for step in steps]:
+            sources = [absorbed for absorbed, _, _ in together]
+            before = read_contents(conn, [survivor, *sources])
+            changes = _absorb(hand, before, survivor, sources)
+            _, rule, evidence = together[0]
+            said = {"because": _BECAUSE.get(rule, "their messages cite each other"), "rule": rule, "evidence": evidence}
+            _kept(hand, "merged", before, changes, survivor, survivor, said)
+
+
+_SEVERAL: Final = 5
+_BECAUSE: Final = {
+    "near": "the same person said nearly the same in both",
+    "repeat": "the same person said the same in both",
+    "case": "this inbox keeps one open case a person",
+    "subject": "the same person wrote under the same subject in both",
+    "conversation": "both are one conversation at the provider",
+    "thread_index": "both are one Outlook thread",
+    "sibling": "the same people answer the same mail in both",
+}
 
 
 def relate(conn: Connection, ticket_id: int, other_id: int, *, actor: str, now: datetime, reason: str = "") -> Done:

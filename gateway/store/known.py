@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, and_, func, not_, or_, select
 
 from gateway.store import tables as t
+from gateway.store.crowded import load_rows
 from gateway.store.people import among
 from gateway.store.values import one_of
 from gateway.worker import evidence, near
@@ -68,11 +69,7 @@ def _load_seen(conn: Connection, keys: Collection[str]) -> dict[str, Seen]:
 
 
 def _load_evidence(conn: Connection, world: World, lookup: SqlLookup, messages: Sequence[Message]) -> None:
-    """Rows that may concern any message of the batch.
-
-    Messages and conversations by key; answers and siblings only by people who take part, because a newsletter has
-    thousands of strangers citing one id; repeated words only within the longest window.
-    """
+    """Rows that may concern any message of the batch; repeated words only within the longest window."""
     keys: set[str] = set()
     timed: dict[timedelta, set[str]] = {}
     people: set[str] = set()
@@ -81,8 +78,7 @@ def _load_evidence(conn: Connection, world: World, lookup: SqlLookup, messages: 
             window = _WINDOWS.get(row.role)
             (keys if window is None else timed.setdefault(window, set())).add(row.key)
         people |= participants_of(message)
-    alone = _KEYS.role.in_(("own", "conversation", "case"))
-    rows = lookup.rows(and_(one_of(_KEYS.key, keys), or_(alone, one_of(_KEYS.author, people))))
+    rows = load_rows(conn, keys, people)
     times = [message.received_at for message in messages]
     for window, recent in timed.items():
         at = _KEYS.at.between(min(times) - window, max(times) + window)

@@ -76,10 +76,10 @@ def participants(comments: Iterable[Row]) -> set[str]:
         people = [entry for entry in row["recipients"] or () if isinstance(entry, dict) and entry.get("value")]
         ours = {entry["value"] for entry in people if entry.get("role") == "envelope"}
         named = [(row["author_kind"], row["author_value"])]
-        named += [
-            (e.get("kind", ""), e["value"]) for e in people if e.get("role") != "envelope" and e["value"] not in ours
-        ]
-        found |= {f"{kind}:{value}" for kind, value in named if value and len(value) <= LONGEST_ADDRESS}
+        named += [(e.get("kind", ""), e["value"]) for e in people if e.get("role") != "envelope"]
+        found |= {
+            f"{kind}:{value}" for kind, value in named if value and value not in ours and len(value) <= LONGEST_ADDRESS
+        }
     return found
 
 

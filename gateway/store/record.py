@@ -17,8 +17,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
 from gateway.store import tables as t
-from gateway.store.absorb import absorb
 from gateway.store.claims import join_proven
+from gateway.store.corrections import merge_by_evidence
 from gateway.store.engine import lock_ledger
 from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
 from gateway.store.known import load_known
@@ -110,10 +110,13 @@ class _Writing:
     def _absorb_merged_tickets(self) -> None:
         """Tickets of the database that turned out to be one: everything of the younger moves to the older."""
         world = self.known.world
-        for absorbed in sorted({absorbed for absorbed, _ in world.merged if absorbed > 0}):
-            survivor = world.find(absorbed)
-            absorb(self.conn, absorbed, survivor, self.now)
-            self._event(survivor, "merged", {"ticket_id": absorbed, "because": "their messages cite each other"})
+        absorbed = {step.absorbed: step for step in world.merged if step.absorbed > 0}
+        merge_by_evidence(
+            self.conn,
+            [(number, world.find(number), step.rule, step.evidence) for number, step in sorted(absorbed.items())],
+            self._take,
+            self.now,
+        )
 
     def _event(self, ticket: int | None, kind: str, detail: dict[str, Any]) -> None:
         row = {"id": self._take(t.events), "ticket_id": ticket, "kind": kind, "detail": detail, "at": self.now}
@@ -271,7 +274,7 @@ class _Writing:
         )
 
     def _links(self, ticket: int, comment: Comment) -> Rows:
-        kind = "possibly_belongs_to" if comment.message.author.trust == "failed" else "related"
+        kind = "possibly_belongs_to" if comment.placement.rule == "none" else "related"
         world = self.known.world
         others = {self._ticket(world.find(item.ticket)): (kind, item.reason) for item in comment.placement.rejected}
         if comment.placement.follows_up is not None:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from gateway.worker import near
 
-Role = Literal["own", "ref", "conversation", "content", "subject", "resubject", "case"]
+Role = Literal["own", "ref", "conversation", "content", "subject", "resubject", "case", "report"]
 
 
 class Row(NamedTuple):
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
     `own`: the message's id; `ref`: an id it answers; `conversation`: the provider's conversation; `content`: its words;
     `subject`: its author and bare subject, `resubject` when it looks like a reply whose headers were stripped; `case`:
-    its author, where an inbox keeps one open case a person.
+    its author, where an inbox keeps one open case a person; `report`: the ticket whose token a machine's answer bears.
     """
 
     key: str
@@ -32,6 +32,15 @@ class Row(NamedTuple):
     ticket: int  # negative while the ticket is only planned
     at: datetime
     channel: str
+
+
+class Merged(NamedTuple):
+    """Two tickets that are one from now on, and what showed it."""
+
+    absorbed: int
+    survivor: int
+    rule: str
+    evidence: str
 
 
 @dataclass(slots=True)
@@ -83,7 +92,7 @@ class World:
         self._groups: dict[int, Group] = {}
         self._parent: dict[int, int] = {}
         self._planned = 0
-        self.merged: list[tuple[int, int]] = []  # (absorbed, survivor), in order
+        self.merged: list[Merged] = []  # in order
 
     def load(self, rows: Iterable[Row], groups: Iterable[Group]) -> None:
         """Take in what the database knows."""
@@ -125,7 +134,7 @@ class World:
             ticket = parent
         return ticket
 
-    def merge(self, one: Group, other: Group) -> Group:
+    def merge(self, one: Group, other: Group, rule: str = "", evidence: str = "") -> Group:
         """Make two groups one; the older ticket survives (ties: the smaller existing number), planned ones never do."""
         survivor, absorbed = sorted((one, other), key=_seniority)
         self._parent[absorbed.ticket] = survivor.ticket
@@ -133,7 +142,7 @@ class World:
         survivor.rows += absorbed.rows
         survivor.known |= absorbed.known
         survivor.apart |= absorbed.apart
-        self.merged.append((absorbed.ticket, survivor.ticket))
+        self.merged.append(Merged(absorbed.ticket, survivor.ticket, rule, evidence))
         return survivor
 
     def are_apart(self, one: Group, other: Group) -> bool:

@@ -12,6 +12,9 @@ of rules that only ever become more true as tickets grow:
 - *subject*: the same proven person wrote under the same bare subject within a window, and one of the two looks like a
   reply that lost its headers. In an inbox anyone may join, the person may be any.
 - *case*: the inbox keeps one open case a person, the person is proven, and the case is not solved.
+- *report*: a machine (a mail server, an absence notice) answers a mail of ours and bears its signed token. It goes
+  where the token says, whoever sent it, and changes nothing there: it brings nobody in and attracts nothing, because
+  whoever was sent our mail knows its token. Without one it is a message like any other: a forged bounce joins nothing.
 
 "Takes part" means: was From, To or Cc of some message of the ticket. It is directional on purpose: a stranger who cites
 a victim's message and puts the victim in Cc does not thereby become part of the victim's ticket.
@@ -38,6 +41,9 @@ TICKET_KEY = "ticket:"  # before the number of a ticket that a reply token of ou
 _NAMING_A_TICKET = ("reply_token", "subject_number")
 SUBJECT_WINDOW = timedelta(days=14)
 _RULES = {"content": "repeat", "subject": "subject", "resubject": "subject", "case": "case"}
+_REPORTS = frozenset({"bounce", "delayed", "delivered", "read_receipt", "feedback_report"})
+_ABSENCES = frozenset({"vacation", "auto_reply"})
+_MOST_REJECTED = 10  # tickets named in one explanation; an id may have been used by thousands
 _LONGEST_KEY = 200  # characters; a longer one is kept by its digest (databases limit what they index)
 
 
@@ -77,8 +83,9 @@ def place(world: World, message: Message) -> Placement:
         return placement
     placement.rows = [row._replace(ticket=group.ticket) for row in rows]
     world.add(group, placement.rows)
+    machine = answers_by_itself(message)
     for rule, key, other in _implied(world, message, placement):
-        _join(world, placement, rule, key, other)
+        _join(world, placement, rule, key, other, machine=machine)
     for candidate in _said_before(world, message, placement):
         _join(world, placement, "near", str(candidate.receipt), candidate.ticket)
     return placement
@@ -114,8 +121,10 @@ def evidence_of(message: Message) -> list[Row]:
     def row(key: str, role: Role) -> Row:
         return Row(key, role, author, 0, message.received_at, message.channel)
 
+    if is_signed_report(message):
+        return [row(_scoped(key, message), "report") for key in message.thread_keys if key.kind == "reply_token"]
     rows = [row(_scoped(key, message), _role(key, message)) for key in message.thread_keys if _counts(key, message)]
-    if message.content_key and author and message.join == "participants":
+    if message.content_key and author and message.join == "participants" and not answers_by_itself(message):
         rows.append(row(f"said:{message.content_key}", "content"))
     if message.subject_base and (message.join == "anyone" or message.author.trust == "verified"):
         whose = message.inbox if message.join == "anyone" else author
@@ -136,9 +145,30 @@ def _counts(key: ThreadKey, message: Message) -> bool:
 
 def participants_of(message: Message) -> set[str]:
     """Identities that take part through this message: From, To and Cc, without the addresses that are ours."""
+    if is_signed_report(message):
+        return set()
     ours = {recipient.value for recipient in message.recipients if recipient.role == "envelope"}
-    people = [item.identity for item in message.recipients if item.role != "envelope" and item.value not in ours]
-    return {identity for identity in (message.author.identity, *people) if identity}
+    people = {item.identity for item in message.recipients if item.role != "envelope" and item.value not in ours}
+    if message.author.value not in ours:
+        people.add(message.author.identity)
+    return {identity for identity in people if identity}
+
+
+def answers_by_itself(message: Message) -> bool:
+    """Is this a machine's answer to a mail: an absence notice, a bounce, a receipt? A machine's own news is none."""
+    hits = {hit.name for hit in message.automated}
+    cites = any(key.kind in ("in_reply_to", "references", "reply_token") for key in message.thread_keys)
+    return bool(hits & (_REPORTS | _ABSENCES) or (cites and "auto_submitted" in hits))
+
+
+def is_report(message: Message) -> bool:
+    """Does a mail system speak about a mail: that it failed, waits, was read?"""
+    return any(hit.name in _REPORTS for hit in message.automated)
+
+
+def is_signed_report(message: Message) -> bool:
+    """Is this a machine's answer that bears a token of ours?"""
+    return any(key.kind == "reply_token" for key in message.thread_keys) and answers_by_itself(message)
 
 
 def _scoped(key: ThreadKey, message: Message) -> str:
@@ -165,6 +195,8 @@ def _implied(world: World, message: Message, placement: Placement) -> Iterator[t
         elif row.role == "own":
             yield from _same_id(world, row)
             yield from _answers_to(world, row, placement)
+        elif row.role == "report":
+            yield from (("report", row.key, other.ticket) for other in world.rows(row.key, "own"))
         else:
             # Newest first: where a person set two tickets of one conversation apart, it goes on in the later one.
             alike = sorted(_alike(world, row), key=lambda other: other.at, reverse=True)
@@ -192,13 +224,18 @@ def _same_id(world: World, row: Row) -> Iterator[tuple[str, str, int]]:
 
 def _answered(world: World, row: Row, rule: str, placement: Placement) -> Iterator[tuple[str, str, int]]:
     """Tickets that hold the cited message, if our author takes part in them."""
-    for other in world.rows(row.key, "own"):
-        target = world.group(other.ticket)
+    for ticket in {world.find(other.ticket): None for other in world.rows(row.key, "own")}:
+        target = world.group(ticket)
         if row.author in target.participants:
             yield rule, row.key, target.ticket
         elif target.ticket != world.find(placement.ticket):
-            reason = f"{_person(row.author)} has not taken part in it"
-            placement.rejected.append(Rejected(target.ticket, rule, row.key, reason))
+            _reject(placement, target.ticket, rule, row.key, f"{_person(row.author)} has not taken part in it")
+
+
+def _reject(placement: Placement, ticket: int, rule: str, evidence: str, reason: str) -> None:
+    """Note a ticket for people to see; of an id that thousands use, the first few."""
+    if len(placement.rejected) < _MOST_REJECTED:
+        placement.rejected.append(Rejected(ticket, rule, evidence, reason))
 
 
 def _answers_to(world: World, row: Row, placement: Placement) -> Iterator[tuple[str, str, int]]:
@@ -230,36 +267,44 @@ def _within_window(row: Row, other: Row) -> bool:
     return abs(row.at - other.at) <= window
 
 
-def _join(world: World, placement: Placement, rule: str, key: str, other: int) -> None:
-    """Merge the message's ticket with another, and then everything that this makes true."""
+def _join(world: World, placement: Placement, rule: str, key: str, other: int, *, machine: bool = False) -> None:
+    """Merge the message's ticket with another, and then everything that this makes true.
+
+    A closed ticket takes a `machine`'s answer and nothing else: nobody opens a ticket because of an absence notice.
+    """
     mine, theirs = world.group(placement.ticket), world.group(other)
     if mine.ticket == theirs.ticket:
         return
-    if theirs.closed or mine.closed:
+    attaches = machine and theirs.closed and placement.rule == "none"
+    if (theirs.closed or mine.closed) and not attaches:
         placement.follows_up = theirs.ticket if theirs.closed else placement.follows_up
         return
     if world.are_apart(mine, theirs):
-        placement.rejected.append(Rejected(theirs.ticket, rule, key, "a person keeps these tickets apart"))
+        _reject(placement, theirs.ticket, rule, key, "a person keeps these tickets apart")
         return
     if placement.rule == "none":
         placement.rule, placement.evidence = rule, key
     placement.repeat = placement.repeat or rule == "repeat"
     placement.near = placement.near or rule == "near"
-    _merge(world, mine, theirs)
+    if attaches:
+        world.merge(theirs, mine, rule, key)
+    else:
+        _merge(world, mine, theirs, rule, key)
 
 
-def _merge(world: World, one: Group, other: Group) -> None:
-    pending = [(one, other)]
+def _merge(world: World, one: Group, other: Group, rule: str, key: str) -> None:
+    pending = [(one, other, rule, key)]
     while pending:
-        left, right = (world.group(group.ticket) for group in pending.pop())
+        first, second, because, evidence = pending.pop()
+        left, right = world.group(first.ticket), world.group(second.ticket)
         if left.ticket == right.ticket or left.closed or right.closed or world.are_apart(left, right):
             continue
         newcomers = left.participants ^ right.participants
-        group = world.merge(left, right)
+        group = world.merge(left, right, because, evidence)
         for mine, row in world.admitted(group, newcomers):
             target = world.group(row.ticket)
             if target.ticket != group.ticket and _admits(group, mine, target, row):
-                pending.append((group, target))
+                pending.append((group, target, "admitted", row.key))
 
 
 def _admits(group: Group, mine: Row, target: Group, row: Row) -> bool:
@@ -272,10 +317,10 @@ def _admits(group: Group, mine: Row, target: Group, row: Row) -> bool:
 def _keep_apart(world: World, rows: Sequence[Row], placement: Placement) -> None:
     """Mail that fails authentication joins and attracts nobody; people see where it claims to belong."""
     for row in rows:
-        if row.role == "ref":
+        if row.role in ("ref", "report"):
             for other in world.rows(row.key, "own"):
                 reason = "the sender's address failed authentication"
-                placement.rejected.append(Rejected(world.find(other.ticket), "references", row.key, reason))
+                _reject(placement, world.find(other.ticket), "references", row.key, reason)
 
 
 def _person(identity: str) -> str:

@@ -20,7 +20,7 @@ from gateway.store.record import record
 from gateway.store.undoing import undo
 from normalizer.message import Attachment, Hit, Message, ThreadKey
 from tests.corrections.conftest import NOW, image, on, ticket_row
-from tests.worker.conversations import START, conversations, mail
+from tests.worker.conversations import LONG, START, conversations, mail
 
 LATER = NOW + timedelta(hours=1)
 BY: dict[str, Any] = {"actor": "ann", "now": LATER}
@@ -392,3 +392,80 @@ def _check_sums(conn: Connection) -> None:
     for row in conn.execute(select(t.tickets)):
         assert row.comment_count == len(on(conn, row.id))
         assert (row.comment_count == 0) == (row.merged_into is not None)
+
+
+# --- what recording merged by itself ---------------------------------------------------------------------------------
+
+TWO = [mail("a@x", "alice", text="one matter"), mail("b@x", "alice", cc=["bob"], text="another matter", minute=1)]
+BRIDGE = mail("c@x", "alice", refs=["a@x", "b@x"], text="both", minute=30)
+
+
+async def test_an_automatic_merge_is_an_event_with_evidence_and_can_be_undone(store: Store) -> None:
+    for message in TWO:
+        await store.write(record, [message], NOW)
+    before = await store.read(image)
+    await store.write(record, [BRIDGE], NOW)
+    assert await store.read(on, 1) == ["a@x", "b@x", "c@x"]
+    merged = await store.read(lambda conn: conn.execute(select(t.events).where(t.events.c.kind == "merged")).one())
+    assert (merged.ticket_id, merged.detail["actor"], merged.detail["ticket_id"]) == (1, "frontdesk", 2)
+    assert (merged.detail["rule"], merged.detail["evidence"]) == ("references", "mid:b@x")
+    await store.write(undo, merged.id, **BY)
+    assert await store.read(on, 1) == ["a@x", "c@x"], "what merged them stays with what it answered first"
+    assert await store.read(on, 2) == ["b@x"]
+    after = await store.read(image)
+    assert {row for row in after["tickets"] if row[0] == 2} == {row for row in before["tickets"] if row[0] == 2}
+    assert ("apart", "the merge was undone by a person") in {row[2:] for row in after["links"]}
+
+
+LATER_MAIL = [
+    mail("d@x", "alice", refs=["a@x", "b@x"], text="cites both", minute=50),
+    mail("e@x", "bob", refs=["b@x"], cc=["alice"], text="cites one", minute=51),
+    mail("f@x", "alice", refs=["c@x", "b@x"], text="cites the one that merged them", minute=52),
+    mail("g@x", "bob", refs=["e@x", "d@x"], text="cites across", minute=53),
+]
+
+
+@given(st.permutations(LATER_MAIL), st.integers(1, 4))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_evidence_merges_them_never_again(conn: Connection, later: list[Message], size: int) -> None:
+    for table in reversed(t.metadata.sorted_tables):
+        conn.execute(table.delete())
+    for message in (*TWO, BRIDGE):
+        record(conn, [message], NOW)
+    event_id = conn.scalar(select(t.events.c.id).where(t.events.c.kind == "merged"))
+    assert event_id is not None
+    undo(conn, event_id, **BY)
+    for start in range(0, len(later), size):
+        record(conn, later[start : start + size], LATER)
+    where: dict[str, int] = dict(conn.execute(select(t.comments.c.external_id, t.comments.c.ticket_id)).all())
+    assert where["a@x"] != where["b@x"]
+    assert set(where.values()) == {where["a@x"], where["b@x"]}
+    assert where["e@x"] == where["b@x"]
+    _check_sums(conn)
+
+
+async def test_nearly_the_same_words_are_set_apart_by_a_split_and_stay_so(store: Store) -> None:
+    """An edited resend is joined, a person says it is another matter: the next ones join one of the two, never both."""
+    await store.write(record, [mail("a@x", "alice", text=LONG)], NOW)
+    [second] = await store.write(record, [mail("b@x", "alice", text=f"{LONG} Thanks!", minute=5)], NOW)
+    assert second.ticket_id == 1
+    done = await store.write(split, 1, 2, following=False, **BY)
+    third = mail("c@x", "alice", text=f"{LONG} Thank you!", minute=9)
+    await store.write(record, [third], LATER)
+    one, other = await store.read(on, 1), await store.read(on, 2)
+    assert (one[0], other[0], len(one) + len(other)) == ("a@x", "b@x", 3)
+    await store.write(undo, done.event_id, **BY)
+    assert await store.read(on, 1) == ["a@x", "b@x", "c@x"]
+
+
+async def test_an_id_that_ties_many_tickets_merges_them_at_once(store: Store) -> None:
+    for number in range(12):
+        await store.write(record, [mail("same@x", f"writer{number}", cc=["alice"], text=f"{number}")], NOW)
+    await store.write(record, [mail("r@x", "alice", refs=["same@x"], text="to all of you")], NOW)
+    assert len(await store.read(on, 1)) == 13
+    merged = await store.read(lambda conn: conn.execute(select(t.events).where(t.events.c.kind == "merged")).all())
+    assert [len(row.detail["ticket_ids"]) for row in merged] == [11]
+    await store.write(undo, merged[0].id, **BY)
+    held = [await store.read(on, number) for number in range(1, 13)]
+    assert [ids[0] for ids in held] == ["same@x"] * 12
+    assert sum(ids.count("r@x") for ids in held) == 1

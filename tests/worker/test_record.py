@@ -158,7 +158,8 @@ def test_a_late_bridge_merges_tickets_and_leaves_a_redirect(conn: Connection) ->
 def test_a_stranger_gets_a_ticket_of_their_own_with_a_link(conn: Connection) -> None:
     run(conn, [mail("a@x", "alice")], [mail("b@x", "mallory", refs=["a@x"])])
     (link,) = conn.execute(select(t.ticket_links))
-    assert (link.ticket_id, link.other_id, link.kind) == (2, 1, "related")
+    assert (link.ticket_id, link.other_id, link.kind) == (2, 1, "possibly_belongs_to")
+    assert link.reason == "mallory@example.test has not taken part in it"
     explanation = conn.scalar(select(t.comments.c.explanation).where(t.comments.c.ticket_id == 2))
     assert explanation["rejected"][0]["ticket_id"] == 1
 
@@ -212,7 +213,8 @@ def test_what_a_person_keeps_apart_stays_apart_and_replies_follow(conn: Connecti
 def test_links_follow_a_merge(conn: Connection) -> None:
     run(conn, [mail("a@x", "alice")], [mail("b@x", "alice")], [mail("m@x", "mallory", refs=["b@x"])])
     run(conn, [mail("c@x", "alice", refs=["a@x", "b@x"])])
-    assert [(row.ticket_id, row.other_id) for row in conn.execute(select(t.ticket_links))] == [(3, 1)]
+    links = {(row.ticket_id, row.other_id, row.kind) for row in conn.execute(select(t.ticket_links))}
+    assert links == {(3, 1, "possibly_belongs_to"), (2, 1, "merged")}
 
 
 def test_one_case_ends_when_it_is_solved(conn: Connection) -> None:
