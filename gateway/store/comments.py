@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from gateway.store.paging import Ask, Order, Page, Row, fetch
-from gateway.store.tables import attachments, comments, thread_keys, tickets
+from gateway.store.tables import attachments, comments, thread_keys
 
 _HEAVY: Final = {"original"}
 _COLUMNS: Final = [column for column in comments.c if column.name not in _HEAVY]
@@ -87,30 +87,14 @@ def export(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Row]:
     """The next comments after `after_id` as export rows (JSON-ready); `id` is the cursor for the next call."""
     query = select(*_COLUMNS).where(comments.c.id > after_id).order_by(comments.c.id).limit(limit)
     rows = with_attachments(conn, [dict(row) for row in conn.execute(query).mappings()])
-    targets = merge_targets(conn)
-    return [_export_row(row, targets) for row in rows]
+    return [_export_row(row) for row in rows]
 
 
-def merge_targets(conn: Connection) -> dict[int, int]:
-    """Merged ticket -> the ticket that now holds what it held."""
-    query = select(tickets.c.id, tickets.c.merged_into).where(tickets.c.merged_into.is_not(None))
-    step: dict[int, int] = dict(conn.execute(query).all())
-    return {ident: _follow(step, ident) for ident in step}
-
-
-def _follow(step: dict[int, int], ident: int) -> int:
-    seen: set[int] = set()
-    while ident in step and ident not in seen:
-        seen.add(ident)
-        ident = step[ident]
-    return ident
-
-
-def _export_row(row: Row, targets: dict[int, int]) -> Row:
+def _export_row(row: Row) -> Row:
     return {
         "id": row["id"],
         "receipt_id": str(row["receipt_id"]),
-        "ticket_id": targets.get(row["ticket_id"], row["ticket_id"]),
+        "ticket_id": row["ticket_id"],
         "channel": row["channel"],
         "inbox": row["inbox"],
         "external_id": row["external_id"],

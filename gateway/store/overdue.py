@@ -24,11 +24,11 @@ _AT_ONCE: Final = 100
 
 def overdue_stories(conn: Connection, now: datetime) -> list[Update]:
     """An update for each inbound call that has no ticket and was quiet for `QUIET`."""
-    facts, told = t.update_facts.c, t.folded.c
+    facts = t.update_facts.c
+    told = select(t.folded.c.about).where(t.folded.c.about == facts.about).exists()
     quiet = (
         select(facts.about, facts.channel, facts.inbox)
-        .join_from(t.update_facts, t.folded, told.about == facts.about, isouter=True)
-        .where(told.about.is_(None), facts.kind == "call", facts.received_at > now - _FORGOTTEN)
+        .where(~told, facts.kind == "call", facts.received_at > now - _FORGOTTEN)
         .group_by(facts.about, facts.channel, facts.inbox)
         .having(func.max(facts.received_at) < now - QUIET)
         .order_by(facts.about)

@@ -273,7 +273,7 @@ update_facts = Table(
     Column("attachments", Document, nullable=False, default=list),
     Column("channel", String(16), nullable=False),
     Column("inbox", Text, nullable=False),
-    Column("received_at", Instant, nullable=False),
+    Column("received_at", Instant, nullable=False, index=True),
 )
 
 folded = Table(

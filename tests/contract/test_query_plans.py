@@ -1,0 +1,156 @@
+"""A statement's cost does not grow with the desk: each finds its rows by an index, on both databases.
+
+Every statement that recording and the pages of API and console send is caught and explained. On PostgreSQL sequential
+scans are forbidden while explaining, so one that remains has no index it could use.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, select
+
+from gateway.store import comments, cursors, customers, events, overdue, receipts, suspended, tickets, timeline
+from gateway.store import tables as t
+from gateway.store.claims import suggestions
+from gateway.store.engine import Store
+from gateway.store.known import load_known
+from gateway.store.paging import Ask
+from gateway.store.record import record
+from tests.simulation.desk import read
+from tests.simulation.month import simulate
+
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+_NO_TABLE = re.compile(r"SCAN (json_each|CONSTANT ROW|\(subquery|anon_)")
+
+
+@dataclass(slots=True)
+class Explained:
+    """A statement and the tables it reads whole."""
+
+    statement: str
+    scans: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def caught(conn: Connection) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement sent while this is open, once, with parameters it was sent with."""
+    found: dict[str, Any] = {}
+
+    def keep(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        found.setdefault(statement, parameters[0] if many else parameters)
+
+    event.listen(conn, "before_cursor_execute", keep)
+    sent: list[tuple[str, Any]] = []
+    try:
+        yield sent
+    finally:
+        event.remove(conn, "before_cursor_execute", keep)
+        sent += found.items()
+
+
+def explain(conn: Connection, statement: str, parameters: Any) -> Explained:
+    """Which tables the database would read from end to end."""
+    explained = Explained(statement)
+    if not statement.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+        return explained
+    if conn.dialect.name == "sqlite":
+        plan = [row.detail for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        in_order = "LIMIT ?" in statement and not any("TEMP B-TREE FOR ORDER BY" in line for line in plan)
+        scans = [line for line in plan if line.startswith("SCAN") and not _NO_TABLE.match(line)]
+        explained.scans += [] if in_order else scans
+        return explained
+    conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    answer = conn.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    plan = json.loads(answer) if isinstance(answer, str) else answer
+    empty = set(conn.exec_driver_sql("SELECT relname FROM pg_class WHERE relkind = 'r' AND relpages = 0").scalars())
+    explained.scans += [scan for scan in _scans(plan[0]["Plan"], bounded=False) if scan.split()[-1] not in empty]
+    return explained
+
+
+def _scans(node: dict[str, Any], *, bounded: bool) -> Iterator[str]:
+    """Scans of whole tables or whole indexes; one below a LIMIT ends when it has found enough."""
+    bounded = bounded or node["Node Type"] == "Limit"
+    kind = node["Node Type"]
+    if kind == "Seq Scan" or (kind.startswith("Index") and "Index Cond" not in node and not bounded):
+        yield f"{kind} of {node.get('Relation Name')}"
+    for child in node.get("Plans", ()):
+        yield from _scans(child, bounded=bounded and kind not in ("Sort", "Aggregate", "Hash"))
+
+
+@pytest.fixture
+async def desk(store: Store) -> AsyncIterator[Store]:
+    """Some hundred messages of every channel, with replies, duplicates and calls told in pieces."""
+    items = read(simulate(300, seed=5))
+    for start in range(0, len(items), 100):
+        await store.write(record, items[start : start + 100], NOW)
+    await store.write(pretend_to_be_large)
+    yield store
+
+
+def pretend_to_be_large(conn: Connection) -> None:
+    """Let PostgreSQL's planner believe in ten million rows a table; SQLite's prefers indexes anyway."""
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql("ANALYZE")
+        conn.exec_driver_sql("UPDATE pg_class SET reltuples = 1e7 WHERE relnamespace = 'public'::regnamespace")
+
+
+async def test_recording(desk: Store) -> None:
+    """The same messages again, under new receipts or from the same people, ask everything recording can ask."""
+    items = read(simulate(300, seed=5))
+    fresh = read(simulate(300, seed=6))
+
+    def run(conn: Connection) -> list[Explained]:
+        with caught(conn) as sent:
+            load_known(conn, items)
+            record(conn, fresh, NOW)
+        return [explain(conn, *one) for one in sent]
+
+    explained = await desk.write(run)
+    assert len(explained) > 15
+    assert {one.statement: one.scans for one in explained if one.scans} == {}
+
+
+ASK = Ask(25)
+PAGES: dict[str, Callable[[Connection], Any]] = {
+    "tickets": lambda conn: tickets.page_tickets(conn, ASK),
+    "tickets by update": lambda conn: tickets.page_tickets(conn, ASK, "-updated_at"),
+    "the console's list": lambda conn: tickets.summarise(conn, tickets.newest_first(conn, ASK)),
+    "a channel of it": lambda conn: tickets.newest_first(conn, ASK, "email"),
+    "who waits": lambda conn: tickets.newest_first(conn, ASK, "", True),
+    "a ticket": lambda conn: timeline.timeline(conn, 1, ASK),
+    "its comments": lambda conn: comments.page_comments(conn, [1], ASK),
+    "its events": lambda conn: events.page_events(conn, 1, ASK),
+    "a merged ticket": lambda conn: (tickets.survivor(conn, 3), tickets.family(conn, 3)),
+    "a customer": lambda conn: customers.get_customer(conn, 1),
+    "their tickets": lambda conn: tickets.requested_tickets(conn, 1, ASK),
+    "who they may be": lambda conn: suggestions(conn, 1),
+    "their earlier tickets": lambda conn: timeline.earlier_tickets(conn, 1, [1]),
+    "users": lambda conn: customers.page_customers(conn, ASK),
+    "a receipt": lambda conn: receipts.get_receipt(conn, conn.scalars(select(t.receipts.c.receipt_id).limit(1)).one()),
+    "suspended": lambda conn: suspended.page_suspended(conn, ASK, descending=True),
+    "dead letters": lambda conn: suspended.page_dead_letters(conn, ASK),
+    "chat history": lambda conn: comments.chat_history(conn, "chat:1"),
+    "export": lambda conn: comments.export(conn, 0),
+    "a poller's cursor": lambda conn: cursors.read_cursor(conn, "twitter"),
+    "calls nobody finished": lambda conn: overdue.overdue_stories(conn, NOW + timedelta(days=1)),
+}
+
+
+async def test_pages(desk: Store) -> None:
+    def run(conn: Connection, show: Callable[[Connection], Any]) -> list[Explained]:
+        with caught(conn) as sent:
+            show(conn)
+        return [explain(conn, *one) for one in sent]
+
+    explained = {page: await desk.read(run, show) for page, show in PAGES.items()}
+    assert all(explained.values())
+    scans = {(page, one.statement): one.scans for page, found in explained.items() for one in found if one.scans}
+    assert scans == {}
