@@ -51,12 +51,12 @@ async def deliver(
         addresses = by_inbox.setdefault(inbox.name, (inbox, []))[1]
         if address not in addresses:
             addresses.append(address)
-    answers = await asyncio.gather(
-        *(
-            _accept(runtime, inbox, Raw(content, CONTENT_TYPE, {**facts, "rcpt_tos": addresses}))
-            for inbox, addresses in by_inbox.values()
-        )
-    )
+    raws = [
+        (inbox, Raw(content, CONTENT_TYPE, {**facts, "rcpt_tos": addresses})) for inbox, addresses in by_inbox.values()
+    ]
+    if len(raws) == 1:
+        return [await _accept(runtime, *raws[0])] * len(recipients)
+    answers = await asyncio.gather(*(_accept(runtime, inbox, raw) for inbox, raw in raws))
     reply_of = dict(zip(by_inbox, answers, strict=True))
     return [reply_of[inbox.name] for _, inbox in recipients]
 

@@ -1,9 +1,10 @@
-"""One SMTP or LMTP conversation: aiosmtpd's command loop with the parts replaced that would lose or refuse real mail.
+"""One SMTP or LMTP conversation: aiosmtpd's commands with the parts replaced that would lose or refuse real mail.
 
-Replaced, and why: the DATA reader (`gateway.mail.data`); replies without enhanced codes (RFC 2034); `500` with the
-exception's text for anything unexpected, on which senders bounce the mail; the address parser, which takes quadratic
-time on crafted input; one LMTP reply for all recipients where RFC 2033 wants one each; the cancellation of a delivery
-when the client hangs up (the message may already be on its way to the queue, and a half-closed client still listens).
+Replaced, and why: the loop around the commands (`gateway.mail.dialogue`); the DATA reader (`gateway.mail.data`);
+replies without enhanced codes (RFC 2034); `500` with the exception's text for anything unexpected, on which senders
+bounce the mail; the address parser, which takes quadratic time on crafted input; one LMTP reply for all recipients
+where RFC 2033 wants one each; the cancellation of a delivery when the client hangs up (the message may already be on
+its way to the queue, and a half-closed client still listens).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gateway.mail import replies
 from gateway.mail.addresses import split_path
 from gateway.mail.data import Fate, read_message
 from gateway.mail.delivery import deliver, for_transaction, inbox_for
+from gateway.mail.dialogue import Dialogue
 from gateway.mail.limits import Budget, Limits
 from gateway.mail.preamble import BadPreambleError, read_client
 from gateway.mail.tls import Certificate
@@ -103,13 +105,10 @@ class Hooks:
         return replies.RECIPIENT_OK
 
 
-class Conversation(SMTP):
+class Conversation(Dialogue):
     """SMTP. `LmtpConversation` adds the other greeting and a reply per recipient."""
 
-    session: Session
     envelope: Envelope
-    transport: asyncio.Transport | None
-    _handler_coroutine: asyncio.Task[None]
 
     # Long addresses, long parameters (RFC 6531, SIZE) and long host names; beyond that it is not mail.
     command_size_limit = 2048
@@ -135,7 +134,7 @@ class Conversation(SMTP):
             hostname=hall.hostname,
             ident=self.ident,
             timeout=hall.limits.idle,
-            command_call_limit=CALLS,
+            calls=CALLS,
             loop=asyncio.get_running_loop(),
         )
 
@@ -155,28 +154,12 @@ class Conversation(SMTP):
             return super().eof_received()
         return asyncio.StreamReaderProtocol.eof_received(self)
 
-    def _timeout_cb(self) -> None:
-        self.hang_up(replies.TIMED_OUT)
-
     def refuse(self, reply: str) -> str:
         """Count a recipient that is refused; a connection that brings little else ends."""
         self._refusals += 1
         if self._refusals > self.hall.limits.refusals:
             self.hang_up(replies.TOO_MANY_REFUSALS)
         return reply
-
-    def hang_up(self, last_words: str) -> None:
-        """Say why, and close. The conversation's task ends at its next await."""
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(last_words.encode() + b"\r\n")
-            self.transport.close()
-        self._handler_coroutine.cancel()
-
-    async def push(self, status: str | bytes) -> None:
-        """Send a reply, safe and with its enhanced code."""
-        text = status.decode("utf-8", "replace") if isinstance(status, bytes) else status
-        self._writer.write(replies.clean(text).encode("utf-8", "replace") + b"\r\n")
-        await self._writer.drain()
 
     async def handle_exception(self, error: Exception) -> str:
         """Anything unexpected is our trouble: temporary, and nobody's business in detail."""
@@ -233,8 +216,7 @@ class Conversation(SMTP):
         plain = self.transport
         if plain is None:
             return
-        if self._timeout_handle is not None:
-            self._timeout_handle.cancel()  # its last words would be written into the handshake
+        self._stop_timer()  # its last words would be written into the handshake
         plain.pause_reading()  # the client's hello belongs to the new layer
         await self.push(replies.START_TLS)
         self._reader._buffer.clear()  # type: ignore[attr-defined]  # CVE-2011-0411: commands sent ahead of TLS

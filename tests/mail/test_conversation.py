@@ -169,6 +169,28 @@ async def test_a_hundred_recipients_and_the_rest_in_another_transaction(desk: De
     await line.close()
 
 
+async def test_replies_to_a_group_of_commands_travel_together(desk: Desk) -> None:
+    """RFC 2920 3.2. One read of the socket brings what was written at once; a reply that stands alone is not kept."""
+    line = await desk.connect()
+    await line.say("MAIL FROM:<erika@example.com>", "RCPT TO:<a@desk.example>", "RCPT TO:<x@elsewhere.example>", "DATA")
+    heard = await asyncio.wait_for(line.reader.read(4096), 20)
+    assert [part[:3] for part in heard.decode().splitlines()] == ["250", "250", "550", "354"]
+    await line.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+    assert (await line.reply()).startswith("250")
+    assert (await line.ask("MAIL FROM:<erika@example.com>")).startswith("250")
+    await line.send(b"RCPT TO:<a@desk.example>\r\nRCPT TO:<b@des")
+    assert (await line.reply()).startswith("250"), "half a command is no reason to wait with the reply to a whole one"
+    await line.close()
+
+
+async def test_what_was_held_back_is_said_before_the_last_words(open_desk: OpenDesk) -> None:
+    async with open_desk(limits=Limits(refusals=2)) as desk:
+        line = await desk.connect()
+        await line.say("MAIL FROM:<erika@example.com>", *["RCPT TO:<x@elsewhere.example>"] * 4, "DATA")
+        heard = (await line.rest()).decode().splitlines()
+    assert [part[:3] for part in heard] == ["250", "550", "550", "421"]
+
+
 async def test_pipelined_mails_on_one_connection_are_answered_in_order(desk: Desk) -> None:
     line = await desk.connect()
     for number in range(3):
