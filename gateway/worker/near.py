@@ -104,7 +104,7 @@ class _Words(NamedTuple):
 
 def _read(text: str) -> _Words:
     plain = " ".join(unicodedata.normalize("NFKC", text[: 2 * MAX_LENGTH]).casefold().split())
-    names = frozenset(item.strip("#.:-–*_/=+€$£") for item in _NAMED.findall(plain))
+    names = frozenset(item.strip("#.:-–*_/=+€$£") for item in _RUN.findall(plain) if _NUMBER.search(item))
     return _Words(plain, names, weight(plain))
 
 
@@ -128,7 +128,9 @@ def weight(text: str) -> int:
 
 
 _UNSPACED: Final = re.compile(f"[{UNSPACED}]")
-_NAMED: Final = re.compile(r"[^\s,;!?()\[\]{}<>\"'«»„“”、。，]*[\d@][^\s,;!?()\[\]{}<>\"'«»„“”、。，]*")
+# Two steps: one pattern for a run with a digit in it tries every letter of a long word as its beginning.
+_RUN: Final = re.compile(r"[^\s,;!?()\[\]{}<>\"'«»„“”、。，]+")
+_NUMBER: Final = re.compile(r"[\d@]")
 
 
 def _words_replaced(one: list[str], other: list[str]) -> bool:

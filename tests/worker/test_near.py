@@ -123,3 +123,12 @@ def test_huge_texts_are_not_compared() -> None:
     assert len(huge) > MAX_LENGTH
     assert resemblance(huge, huge) == 0
     assert resemblance(huge[:3500], huge[:3400]) > RATIO
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("letter", ["-", "x", "é"])
+def test_one_long_word_is_read_in_one_pass(letter: str) -> None:
+    """A pattern that tries every letter as a beginning needs half a second for each of these texts (A39)."""
+    pool = [said(f"{letter * 7_000} {LOGIN} {number}") for number in range(MAX_CANDIDATES)]
+    for _ in range(3):
+        assert confirm(said(letter * 8_000), [said(item.text) for item in pool]) == []
