@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, case, delete, func, select, update
 
 from gateway.store import tables as t
 from gateway.store.claims import join_proven
@@ -23,11 +23,15 @@ from gateway.store.engine import lock_ledger
 from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
 from gateway.store.known import load_known
 from gateway.store.people import Ours, meet
+from gateway.store.releasing import release, settle
 from gateway.store.rows import (
     attachment_row,
+    changed_at,
     comment_row,
     evidence_row,
     headline,
+    is_history,
+    opened_at,
     receipt_row,
     suspended_row,
     update_row,
@@ -59,9 +63,12 @@ def record(
     `ours`: the desk's own addresses, which are nobody's.
     """
     lock_ledger(conn)
+    items, released = release(conn, items, now)
     known = load_known(conn, items, rules)
     plan = make_plan(items, known)
-    return _Writing(conn, plan, known, now, ours).run()
+    recorded = _Writing(conn, plan, known, now, ours).run()
+    settle(conn, released, {one.receipt_id: (one.outcome, one.ticket_id) for one in recorded}, now)
+    return recorded
 
 
 class _Writing:
@@ -156,11 +163,11 @@ class _Writing:
             "channel": first.channel,
             "inbox": first.inbox,
             "subject": first.subject or headline(first.text),
-            "status": "new",
+            "status": "solved" if all(map(is_history, messages)) else "new",
             "requester_id": self.customers[first.receipt_id],
             "language": first.language,
-            "created_at": self.now,
-            "updated_at": self.now,
+            "created_at": opened_at(messages, self.now),
+            "updated_at": changed_at(messages, self.now),
             "comment_count": len(messages),
             "customer_waits_since": waits_since(messages),
         }
@@ -170,16 +177,19 @@ class _Writing:
         if not grown:
             return
         columns = t.tickets.c
+        first, last = bindparam("b_first", type_=t.Instant), bindparam("b_last", type_=t.Instant)
         self.conn.execute(
             update(t.tickets)
             .where(columns.id == bindparam("b_id"))
             .values(
                 comment_count=columns.comment_count + bindparam("b_count"),
                 customer_waits_since=func.coalesce(columns.customer_waits_since, bindparam("b_waits", type_=t.Instant)),
-                updated_at=bindparam("b_now"),
+                created_at=case((columns.created_at > first, first), else_=columns.created_at),
+                updated_at=case((columns.updated_at < last, last), else_=columns.updated_at),
             ),
             [
-                {"b_id": ticket, "b_count": len(said), "b_waits": waits_since(said), "b_now": self.now}
+                {"b_id": ticket, "b_count": len(said), "b_waits": waits_since(said)}
+                | {"b_first": opened_at(said, self.now), "b_last": changed_at(said, self.now)}
                 for ticket, said in grown.items()
             ],
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway.worker.evidence import Row as EvidenceRow
@@ -12,11 +12,28 @@ from gateway.worker.plan import Verdict
 from normalizer.message import Attachment, Author, Message, Original, Update
 
 _HEADLINE: Final = 80  # characters
+_HISTORY: Final = timedelta(days=30)
+
+
+def is_history(message: Message) -> bool:
+    """Was it taken from an archive, so long after it came that nobody waits for an answer to it any more?"""
+    return message.taken_at - message.received_at > _HISTORY
 
 
 def waits_since(messages: Iterable[Message]) -> datetime | None:
-    """Since when a customer waits for an answer to these; None when only machines spoke."""
-    return min((message.received_at for message in messages if not message.automated), default=None)
+    """Since when a customer waits for an answer to these; None when only machines spoke, or all is history."""
+    waiting = (message for message in messages if not message.automated and not is_history(message))
+    return min((message.received_at for message in waiting), default=None)
+
+
+def opened_at(messages: Iterable[Message], now: datetime) -> datetime:
+    """When the first of them came: now, unless it was taken from where it had come to before."""
+    return min((message.received_at for message in messages if message.accepted_at is not None), default=now)
+
+
+def changed_at(messages: Sequence[Message], now: datetime) -> datetime:
+    """When the desk heard of them: now. History changes a ticket when it came, and is not news on any list."""
+    return max(message.received_at for message in messages) if all(map(is_history, messages)) else now
 
 
 def headline(text: str) -> str:
@@ -151,7 +168,7 @@ def receipt_row(verdict: Verdict, now: datetime) -> dict[str, Any]:
         "outcome": verdict.outcome,
         "reason": verdict.reason,
         "duplicate_of": verdict.duplicate_of,
-        "received_at": item.received_at,
+        "received_at": item.taken_at,
         "recorded_at": now,
     }
 

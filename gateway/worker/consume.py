@@ -235,7 +235,7 @@ class Worker:
     def _report(results: Sequence[Recorded], read: Sequence[_Read]) -> None:
         """Count outcomes. One line a batch; a line a message, which `frontdesk receipts` knows too, at debug level."""
         now = datetime.now(UTC)
-        arrived = {entry.item.receipt_id: entry.item.received_at for entry in read}
+        arrived = {entry.item.receipt_id: entry.item.taken_at for entry in read}
         for result in results:
             seconds = (now - arrived[result.receipt_id]).total_seconds()
             telemetry.recorded(result.channel, result.outcome, seconds)
