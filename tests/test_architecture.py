@@ -46,6 +46,10 @@ SYSTEM_HOMES = {
     "imapclient": ("adapters/email",),
     "twilio": ("adapters/phone", "adapters/sms"),
     "cyclopts": ("gateway/cli.py",),
+    "dkim": ("adapters/email/signatures.py",),
+    "spf": ("adapters/email/sender_policy.py",),
+    "dns": ("adapters/email/lookups.py",),
+    "publicsuffixlist": ("adapters/email/sender_check.py",),
 }
 PLAYS_THE_WORLD = ("gateway/demo", "gateway/bench", "tests/")
 
@@ -269,6 +273,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (systems_have_one_home, "gateway/worker/consume.py", "import aio_pika"),
     (systems_have_one_home, "gateway/web/inbound.py", "from twilio.request_validator import RequestValidator"),
     (systems_have_one_home, "adapters/sms_other.py", "import tweepy"),
+    (systems_have_one_home, "adapters/email/inbox.py", "import dns.resolver"),
     (one_door_in, "gateway/web/inbound.py", "async def f(runtime):\n    await runtime.queue.publish([1])"),
     (one_door_in, "adapters/x.py", "async def f(self):\n    await self._queue.publish([1])"),
     (one_door_to_record, "gateway/web/api.py", "from sqlalchemy import insert\nx = insert(tickets).values(a=1)"),

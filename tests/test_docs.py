@@ -18,7 +18,7 @@ from adapters.base import InboxOptions
 from gateway import schema, telemetry
 from gateway.cli import verbs
 from gateway.queues.topology import DEFAULT_CHANNELS, compose_topology
-from gateway.runtime import CHANNELS, configure_inbox
+from gateway.runtime import CHANNELS, configure_inbox, find_adapter
 from gateway.settings import DEFAULT_INBOXES, PREFIX, describe, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -72,15 +72,22 @@ def options_table() -> str:
     return table(("channel", "option", "default", "meaning"), _option_rows())
 
 
+def options_of(channel: str) -> type[InboxOptions]:
+    adapter = find_adapter(channel)
+    assert adapter is not None
+    return adapter.Options
+
+
 def _option_rows() -> Iterator[tuple[str, ...]]:
-    first = next(iter(CHANNELS.values())).Options
+    first = options_of(next(iter(CHANNELS)))
     common = {name for name in InboxOptions.model_fields if name != "channel"}
     for name in sorted(common):
         yield "every", f"`{name}`", *_default_and_help(first, name)
-    for channel, adapter in CHANNELS.items():
-        for name in adapter.Options.model_fields:
+    for channel in CHANNELS:
+        options = options_of(channel)
+        for name in options.model_fields:
             if name != "channel" and name not in common:
-                yield channel, f"`{name}`", *_default_and_help(adapter.Options, name)
+                yield channel, f"`{name}`", *_default_and_help(options, name)
 
 
 def _default_and_help(model: type[BaseModel], name: str) -> tuple[str, str]:
@@ -155,7 +162,7 @@ def test_every_setting_explains_itself(row: Any) -> None:
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_every_option_explains_itself(channel: str) -> None:
-    fields = CHANNELS[channel].Options.model_fields
+    fields = options_of(channel).model_fields
     silent = [name for name, field in fields.items() if name != "channel" and not field.description]
     assert not silent
 
@@ -197,7 +204,7 @@ def test_every_setting_named_anywhere_exists() -> None:
     options = {
         f"{PREFIX}INBOXES__{name.upper()}__{option.upper()}"
         for name, inbox in DEFAULT_INBOXES.items()
-        for option in CHANNELS[inbox["channel"]].Options.model_fields
+        for option in options_of(inbox["channel"]).model_fields
     }
     used = names_of(deployed(), rf"\b({PREFIX}[A-Z][A-Z_]*[A-Z])\b")
     assert len(used) > 30
