@@ -321,6 +321,7 @@ class Crowd:
             for kind in KINDS
             for number in range(each)
         ]
+        self._journal = journal
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -345,3 +346,12 @@ class Crowd:
         done, _ = await asyncio.wait(self._tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+
+    async def hear(self, count: int, *, within: float = 30.0) -> None:
+        """Let them send until so many more were acknowledged; that it takes longer than `within` is a failure."""
+        wanted = len(self._journal.acknowledged) + count
+        deadline = asyncio.get_running_loop().time() + within
+        while len(self._journal.acknowledged) < wanted:
+            missing = wanted - len(self._journal.acknowledged)
+            assert asyncio.get_running_loop().time() < deadline, f"{missing} of {count} not accepted in {within:g} s"
+            await self.go_on(0.05)

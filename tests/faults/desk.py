@@ -40,6 +40,7 @@ class Member:
         self.gate = gate
         self.environment = dict(environment)
         self.prefix: list[str] = []  # a program that changes something and then becomes ours: prlimit, taskset
+        self.inherited: tuple[int, ...] = ()  # descriptors
         self._command = [*COMMAND, verb] + (["--quiet"] if verb in ("up", "serve") else [])
         self._folder = folder
         self._child: Child | None = None
@@ -54,7 +55,8 @@ class Member:
     def start(self, *, wait: bool = True) -> None:
         """A new life on the same ports and folders."""
         self._read_log = self.log.stat().st_size if self.log.exists() else 0
-        self._child = Child([*self.prefix, *self._command], log=self.log, env=self.environment)
+        command = [*self.prefix, *self._command]
+        self._child = Child(command, log=self.log, env=self.environment, inherit=self.inherited)
         if wait:
             self.wait_ready()
 

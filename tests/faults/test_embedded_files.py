@@ -31,7 +31,7 @@ async def test_a_second_process_on_the_folder_is_refused(tmp_path: Path, journal
             await until(lambda: not second.running, timeout=20, what="the second process ending")
             assert f"process {first.pid} already plays" in second.said()
             second.bury()
-            await crowd.go_on(0.5)
+            await crowd.hear(5)
         first.kill()
         await asyncio.to_thread(second.start)
         await asyncio.to_thread(second.stop)
@@ -45,13 +45,13 @@ async def test_logs_deleted_while_the_desk_runs(tmp_path: Path, journal: Journal
     async with embedded(tmp_path) as desk:
         member = desk.members["up"]
         async with Crowd(desk.gates, journal, each=1) as crowd:
-            await crowd.go_on(1)
+            await crowd.hear(15)
             for log in (tmp_path / "frontdesk.db-wal", tmp_path / "up" / "queue.db-wal"):
                 log.unlink()
-            await crowd.go_on(1)
+            await crowd.hear(15)
             member.kill()
             await asyncio.to_thread(member.start)
-            await crowd.go_on(0.5)
+            await crowd.hear(5)
         await check(desk, journal, at_least=20)
 
 
@@ -62,14 +62,14 @@ async def test_a_backup_of_a_desk_at_work(tmp_path: Path, journal: Journal) -> N
         await post_form(desk.gates[0], "before", journal=journal)
         await settle(desk, journal)
         async with Crowd(desk.gates, journal, each=1) as crowd:
-            await crowd.go_on(1)
+            await crowd.hear(15)
             done = await desk.command("backup", str(copy), "--json")
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)["store_bytes"] > 0
             again = await desk.command("backup", str(copy))
             assert again.returncode == 1
             assert "is not empty" in again.stderr
-            await crowd.go_on(0.5)
+            await crowd.hear(5)
         await check(desk, journal, at_least=20)
 
     restored = Desk(tmp_path, store_url=f"sqlite:///{copy / 'frontdesk.db'}")

@@ -46,10 +46,19 @@ def is_listening(port: int) -> bool:
 
 
 class Child:
-    """One process in its own group, its output in a log file. `folder`: where it works; removed if we die first."""
+    """One process in its own group, its output in a log file.
+
+    `folder`: where it works; removed if we die first. `inherit`: descriptors it keeps.
+    """
 
     def __init__(
-        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, folder: Path | None = None
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        inherit: Sequence[int] = (),
     ) -> None:
         self.log = log
         with log.open("ab") as output:
@@ -60,6 +69,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=None if env is None else dict(env),
                 cwd=folder,
+                pass_fds=inherit,
                 start_new_session=True,
             )
         self._guard = subprocess.Popen(
