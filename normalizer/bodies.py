@@ -16,7 +16,8 @@ from normalizer.findings import Bodies
 from normalizer.structure import Part, Tree
 
 _ENRICHED_TYPES: Final = frozenset({"text/richtext", "text/enriched"})
-_BODY_TYPES: Final = _ENRICHED_TYPES | {"text/plain", "text/html"}
+_MARKDOWN_TYPES: Final = frozenset({"text/markdown", "text/x-markdown", "text/x-web-markdown"})
+_BODY_TYPES: Final = _ENRICHED_TYPES | _MARKDOWN_TYPES | {"text/plain", "text/html"}
 
 
 @dataclass(slots=True)
@@ -51,7 +52,16 @@ def _walk(tree: Tree, found: Bodies) -> None:
             text = tree.text_of(part, tree.content(part)).strip()
             found.texts.append(("plain", text))
         choice = part if part.content_type == "multipart/alternative" else place.choice
-        stack.extend(_Place(child, part, child is part.children[0], choice) for child in reversed(part.children))
+        first = _root_of(part) if part.content_type == "multipart/related" else next(iter(part.children), None)
+        stack.extend(_Place(child, part, child is first, choice) for child in reversed(part.children))
+
+
+def _root_of(related: Part) -> Part | None:
+    """The part of a multipart/related that the others belong to: by `start` (RFC 2387 section 3.2), else the text."""
+    start = related.parameters.get("start", "").strip("<> ")
+    named = (child for child in related.children if start and child.content_id == start)
+    texts = (child for child in related.children if child.multipart or child.content_type in _BODY_TYPES)
+    return next(named, None) or next(texts, next(iter(related.children), None))
 
 
 def _leaf(tree: Tree, place: _Place, found: Bodies) -> None:
@@ -63,6 +73,8 @@ def _leaf(tree: Tree, place: _Place, found: Bodies) -> None:
         _report(part, data, found)
     if _is_body(place, found):
         _body(tree, place, data, found)
+        if part.disposition == "attachment" and part.filename:
+            found.attach(part.filename, kind, data)
         return
     if special_parts.is_wrapping(part, container, found):
         return
@@ -127,7 +139,11 @@ def _take_uuencoded(text: str, found: Bodies) -> str:
 
 def _is_body(place: _Place, found: Bodies) -> bool:
     part, choice = place.part, place.choice
-    if part.content_type not in _BODY_TYPES or part.disposition == "attachment":
+    if part.content_type not in _BODY_TYPES:
+        return False
+    if place.container is None:
+        return True  # a mail that is one text is a letter, whatever it says about itself
+    if part.disposition == "attachment":
         return False
     if choice is not None and part.content_type in _ENRICHED_TYPES and id(choice) in found.chosen:
         return False  # the plain alternative says the same
@@ -136,8 +152,25 @@ def _is_body(place: _Place, found: Bodies) -> bool:
     return place.container is None or (place.container.content_type != "multipart/related" and not part.filename)
 
 
+_ONLY_HTML: Final = re.compile(
+    r"\bhtml\b.{0,120}(?:view|display|support|enable|read|client|program|anzeig|darstell|unterstütz|affich|visuali|"
+    r"mostrar|weergev|bekijk)|(?:view|display|support|read|client|program|affich).{0,120}\bhtml\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def _is_stub(found: Bodies) -> bool:
+    """Whether the plain alternative only says that one should read the other."""
+    if len(found.texts) != 1 or found.texts[0][0] != "alternative" or not found.htmls:
+        return False
+    text = found.texts[0][1]
+    return len(text) <= 300 and _ONLY_HTML.search(text) is not None
+
+
 def _compose(found: Bodies) -> None:
     texts, htmls = found.texts, found.htmls
+    if _is_stub(found):
+        texts = [("alternative", "")]
     # Plain text pieces stand as they are; html without a plain alternative is rendered where it stood.
     if any(kind in ("plain", "alternative") and text.strip() for kind, text in texts):
         pieces = [markup.to_marked_text(text) if kind == "html" else text for kind, text in texts]

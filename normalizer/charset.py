@@ -14,6 +14,8 @@ from typing import Final
 
 import cchardet
 
+from normalizer import iso2022_jp
+
 # Windows and web practice (WHATWG Encoding Standard, section 4.2): the label names the superset that is really meant.
 _MEANT: Final[dict[str, str]] = {
     "us-ascii": "ascii us usascii ansi_x3.4_1968 iso646us 7bit 8bit ansi",
@@ -82,6 +84,8 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, bool]:
         return data.decode("ascii"), False
     if codec not in (None, "ascii"):
         decoded = _strict(data, codec) if codec != "cp1252" else _western(data)
+        if decoded is None and codec == "iso2022_jp_ext":
+            decoded = iso2022_jp.decode(data)
         if decoded is not None:
             return decoded, False
     decoded = _strict(data, "utf-8")

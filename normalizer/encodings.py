@@ -20,11 +20,17 @@ def undo_encoding(data: bytes, encoding: str, problem: Callable[[str, str], None
             problem("mime_ambiguous", "base64 goes on behind its padding; some readers stop there, we read on")
         return headers.decode_base64(data)
     if encoding in ("quoted-printable", "quotedprintable", "qp"):
+        if b"= " in data or b"=\t" in data:
+            data = _PADDED_BREAK.sub(b"=", data)
         return binascii.a2b_qp(data)
     if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
         return decode_uu(data)
     problem("encoding_unknown", f"transfer encoding {encoding[:40]!r} is unknown; the bytes are as they came")
     return data
+
+
+# White space that a relay put behind a soft line break, RFC 2045 section 6.7 rule 3.
+_PADDED_BREAK: Final = re.compile(rb"=[ \t]++(?=\r?\n)")
 
 
 def decode_uu(data: bytes) -> bytes:

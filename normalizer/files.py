@@ -20,6 +20,19 @@ _EXTENSIONS: Final[dict[str, str]] = {
 }  # fmt: skip
 
 
+# RFC 2046, RFC 6532, and the name that news had.
+MAIL_TYPES: Final = frozenset({"message/rfc822", "message/global", "message/news"})
+
+
+def is_mail(kind: str, filename: str, data: bytes) -> bool:
+    """Whether a file is a mail: by its type, or by its name and a header that says who wrote it."""
+    if kind in MAIL_TYPES:
+        return True
+    if kind != "application/octet-stream" or not filename.lower().endswith(".eml"):
+        return False
+    return any(name == "from" for name, _ in headers.split_block(data, 0, min(len(data), 65_536), 65_536)[0])
+
+
 def safe_filename(name: str) -> str:
     """A name to show: no path, control, format or direction character, at most 255 bytes of UTF-8. Never for a disk."""
     name = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
@@ -37,7 +50,7 @@ def safe_filename(name: str) -> str:
 def attachment(filename: str, kind: str, data: bytes, content_id: str, number: int, *, inline: bool) -> Attachment:
     """The attachment; `number` names it when its sender did not."""
     name = safe_filename(filename)
-    if not name and kind == "message/rfc822":
+    if not name and kind in MAIL_TYPES:
         name = safe_filename(_subject_of(data)) or "message"
         name = f"{name[:100]}.eml"
     if not name:

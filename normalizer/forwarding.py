@@ -11,7 +11,8 @@ import re
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from normalizer import addresses, headers, mime, quote_words, thread_keys
+from normalizer import addresses, files, headers, mime, quote_words, thread_keys
+from normalizer.message import Attachment
 from normalizer.structure import OverBudgetError
 
 _MAX_LINES: Final = 2_000
@@ -56,7 +57,7 @@ def _may_forward(mail: mime.Mail) -> bool:
 
 def _attached(mail: mime.Mail) -> Forwarded | None:
     """One mail as the only attached mail of a letter that announces it or says next to nothing."""
-    inside = [item for item in mail.attachments if item.content_type == "message/rfc822" and item.content]
+    inside = [item for item in mail.attachments if _is_mail(item)]
     if len(inside) != 1 or mail.content_type == "multipart/report":
         return None
     if not thread_keys.looks_like_forward(mail.subject) and len(mail.letter.strip()) > 500:
@@ -77,6 +78,10 @@ def _attached(mail: mime.Mail) -> Forwarded | None:
         mail.letter.strip(),
         next(iter(thread_keys.message_ids(found.raw("message-id"), loose=True)), ""),
     )
+
+
+def _is_mail(item: Attachment) -> bool:
+    return item.content is not None and files.is_mail(item.content_type, item.filename, item.content)
 
 
 def _inline(mail: mime.Mail) -> Forwarded | None:

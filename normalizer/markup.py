@@ -37,7 +37,8 @@ _full_reader = nh3.Cleaner(
 _CITING: Final = tuple(word.lower() for word in sorted(HISTORY_IDS | HISTORY_CLASSES | CITE_CLASSES))
 _HIDING: Final = (
     *("hidden", "mso-hide", "display:none", "display: none", "font-size:0", "font-size: 0"),
-    *("opacity:0", "opacity: 0", "max-height:0", "max-height: 0"),
+    *("opacity:0", "opacity: 0", "height:0", "height: 0"),
+    *("left:-", "left: -", "indent:-", "indent: -", "color:transparent", "color: transparent"),
 )
 _TELLING: Final = (*_CITING, *_HIDING, "<blockquote style")
 

@@ -20,7 +20,10 @@ _SPACE_RUN: Final = re.compile(r" {2,}")
 _UNSEEN: Final = re.compile("[\u200b\ufeff\u00ad\u034f]")  # soft hyphens, break hints: inside words, never between
 _HIDDEN: Final = re.compile(
     r"display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden|mso-hide\s{0,9}:\s{0,9}all|"
-    r"font-size\s{0,9}:\s{0,9}0(?![.\d]*[1-9])|opacity\s{0,9}:\s{0,9}0(?![.\d])|max-height\s{0,9}:\s{0,9}0(?![.\d]*[1-9])",
+    r"font-size\s{0,9}:\s{0,9}0(?![.\d]*[1-9])|opacity\s{0,9}:\s{0,9}0(?![.\d])|max-height\s{0,9}:\s{0,9}0(?![.\d]*[1-9])|"
+    r"(?:left|text-indent)\s{0,9}:\s{0,9}-\d{4}|(?<!-)\bcolor\s{0,9}:\s{0,9}transparent|"
+    r"(?<![-\w])height\s{0,9}:\s{0,9}0(?![.\d]*[1-9]).{0,200}overflow\s{0,9}:\s{0,9}hidden|"
+    r"overflow\s{0,9}:\s{0,9}hidden.{0,200}(?<![-\w])height\s{0,9}:\s{0,9}0(?![.\d]*[1-9])",
     re.IGNORECASE,
 )
 

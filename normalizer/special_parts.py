@@ -83,7 +83,7 @@ def look_inside(tree: Tree, part: Part, data: bytes, found: Bodies) -> None:
         for event in calendar_text.read(tree.text_of(part, data[: calendar_text.MAX_CALENDAR])):
             if event not in found.events and len(found.events) < calendar_text.MAX_EVENTS:
                 found.events.append(event)
-    elif kind == "message/rfc822":
+    elif files.is_mail(kind, part.filename, data):
         _attached_mail(tree, part, data, found)
     elif kind == "application/pgp-encrypted" or (kind in _CMS and _is_enveloped(part, data)):
         say_encrypted(tree, found)

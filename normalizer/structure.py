@@ -36,6 +36,9 @@ class OverBudgetError(Exception):
         self.fields = fields or {}
 
 
+_HTML: Final = re.compile(rb"\s{0,99}<(?:!doctype\s{1,9})?html[\s>]", re.IGNORECASE)
+
+
 @dataclass(slots=True)
 class Part:
     """A node of the MIME tree: where its body lies in the bytes, and what its header says."""
@@ -51,7 +54,13 @@ class Part:
     content_id: str = ""
     children: list[Part] = field(default_factory=list)
     closed: bool = False
+    contradicted: bool = False  # it has two different Content-Type fields
     default_type: str = "text/plain"
+
+    @property
+    def has_type(self) -> bool:
+        """Whether its header says what it is."""
+        return any(name == "content-type" for name, _ in self.fields)
 
     @property
     def multipart(self) -> bool:
@@ -83,6 +92,8 @@ class Tree:
         self.html_room = MAX_HTML_BYTES
         self.root = self.open_part(skip_preamble(data), len(data), "text/plain")
         self.hint = self.root.parameters.get("charset")
+        if self.hint is None and _HTML.match(data, self.root.start) and not self.root.has_type:
+            self.root.content_type = "text/html"  # what old form mailers send
         if self.root.multipart:
             self.grow(self.root)
         elif self.root.content_type.startswith("multipart/"):
@@ -127,6 +138,7 @@ class Tree:
                 continue
             if name in seen and name in ("content-type", "content-transfer-encoding", "content-disposition"):
                 self.problem("mime_ambiguous", f"a part has more than one {name.title()}; the first is used")
+                part.contradicted = part.contradicted or name == "content-type"
                 continue
             seen.add(name)
             if value.count(b";") > MAX_PARAMETERS:
@@ -166,6 +178,8 @@ class Tree:
                 continue
             container = stack[level][1]
             content_end = self.before(line_start)
+            if container.contradicted and not container.children:
+                self.keep_preamble(container, content_end)
             for _, inner in stack[level + 1 :]:
                 inner.end = content_end
             if leaf is not None:
@@ -189,8 +203,20 @@ class Tree:
                 leaf = part
         self.problem("mime_unclosed", "a multipart ends without its closing boundary")
 
+    def keep_preamble(self, container: Part, end: int) -> None:
+        """What stands above the first part of a multipart that also says it is something else: others show it."""
+        if self.data[container.start : end].strip():
+            self.count[0] += 1
+            container.children.append(Part([], container.start, end))
+
     def boundary(self, part: Part) -> bytes:
-        return part.parameters["boundary"].rstrip().encode("utf-8", "replace")[:MAX_BOUNDARY]
+        found = part.parameters["boundary"].rstrip().encode("utf-8", "replace")[:MAX_BOUNDARY]
+        if (
+            found[:1] == b"'" == found[-1:]
+            and self.data.find(b"--" + found, part.start, part.start + MAX_FIELD_BYTES) < 0
+        ):
+            return found.strip(b"'")  # the quotes of a program that took them for quotes
+        return found
 
     def level(self, stack: list[tuple[bytes, Part]], line: bytes) -> tuple[int, bool]:
         """Which open container a delimiter line belongs to (-1: none), and whether it closes it."""
