@@ -12,7 +12,8 @@ held for a person, with what its header safely says.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from adapters.base import Adapter, Answer, Clients, InboundRequest, InboxOptions, Page, Raw, Refused
@@ -23,6 +24,7 @@ from adapters.email.options import EmailOptions
 from adapters.email.postmark import Postmark
 from adapters.email.sendgrid import SendGrid
 from adapters.email.ses import Ses
+from adapters.email.tokens import token_of
 from normalizer import (
     addresses,
     authentication,
@@ -32,9 +34,11 @@ from normalizer import (
     headers,
     language,
     mime,
+    rewritten,
     thread_keys,
     weak_keys,
 )
+from normalizer.bounces import Report
 from normalizer.message import Author, Draft, Hit, MessageDraft, Original, Recipient, ThreadKey, clean_json, clean_text
 from normalizer.structure import OverBudgetError
 
@@ -188,6 +192,8 @@ class Email(Adapter[EmailOptions]):
         external_id = thread_keys.key_value(own_ids[0])[4:] if own_ids else ""
         envelope = raw.facts.get("mail_from")
         subject = mail.subject
+        report = automated.report_of(mail, author.value or "", mail_from=envelope)
+        keys, until = self._thread_keys(raw, mail, report)
         message = MessageDraft(
             external_id=external_id,
             sent_at=mail.date,
@@ -201,12 +207,12 @@ class Email(Adapter[EmailOptions]):
             attachments=mail.attachments,
             delivery_key=_delivery_key(mail, external_id, author, full_text, hashes),
             content_key=fingerprint.content_key(author.identity or "", parts.reply, hashes),
-            thread_keys=(*self._thread_keys(raw, mail), *_weak_keys(mail, quotes=bool(parts.quoted))),
+            thread_keys=(*keys, *_weak_keys(mail, quotes=bool(parts.quoted))),
             subject_base=thread_keys.subject_base(subject),
             automated=automated.recognise(mail, author.value or "", mail_from=envelope, own=self._own),
             problems=tuple(problems),
             suspend="" if mail.fields else "the mail has no header: nobody knows who sent it",
-            fields=_facts(raw, mail, author),
+            fields=_facts(raw, mail, report) | ({"reply_token_until": until} if until else {}),
             original=_original(raw.body),
         )
         return self._as_forwarded(mail, message) if self._is_agent(author) else message
@@ -259,7 +265,8 @@ class Email(Adapter[EmailOptions]):
                     Hit(name="display_name_address", reason=f"the name shown is another address: {name[:200]}")
                 )
             trust, evidence = self._judge(raw, mail, value)
-            return Author(kind="email", value=value, display_name=name, trust=trust, evidence=evidence)
+            author = Author(kind="email", value=value, display_name=name, trust=trust, evidence=evidence)
+            return self._behind_list(raw, mail, author) if rewritten.is_rewritten(mail, name) else author
         what = "no usable From address" if not claimed else f"{len(claimed)} From addresses in {len(lines)} fields"
         problems.append(Hit(name="from_missing" if not claimed else "from_ambiguous", reason=what))
         sender = _envelope_sender(raw, mail)
@@ -270,6 +277,26 @@ class Email(Adapter[EmailOptions]):
             return Author(kind="email", value=value, display_name=name, evidence=f"{what}; this is the first, unproven")
         name = headers.decode_words(lines[0])[:200] if lines else ""
         return Author(kind="email", value=None, display_name=name, evidence=what)
+
+    def _behind_list(self, raw: Raw, mail: mime.Mail, author: Author) -> Author:
+        """Who wrote what a list or group sent in its own name. Believed of our own groups, and where senders are
+        checked only when it was proven that they sent it; of others nobody knows, and the list is no customer."""
+        value = author.value or ""
+        found = rewritten.original_author(mail, value, author.display_name)
+        checked = self.options.authserv_ids or raw.facts.get("auth") or raw.facts.get(authentication.CHECKED)
+        said = f"{value} is a list or group, which speaks for somebody else"
+        if (
+            found is None
+            or not self.accepts(value)
+            or author.trust == "failed"
+            or (checked and author.trust != "verified")
+        ):
+            kept = "failed" if author.trust == "failed" else "unverified"
+            return author.model_copy(update={"value": None, "trust": kept, "evidence": clean_text(said)})
+        name = clean_text(found.display_name)[:200]
+        return Author(
+            kind="email", value=found.value, display_name=name, evidence=f"as {value} says, which passed it on"
+        )
 
     def _judge(self, raw: Raw, mail: mime.Mail, author: str) -> authentication.Verdict:
         """By what the provider checked, under its own signature; else by what a server of ours wrote in the header;
@@ -296,26 +323,17 @@ class Email(Adapter[EmailOptions]):
                     return tuple(found[:MAX_RECIPIENTS])
         return tuple(found)
 
-    def _thread_keys(self, raw: Raw, mail: mime.Mail) -> tuple[ThreadKey, ...]:
+    def _thread_keys(self, raw: Raw, mail: mime.Mail, report: Report | None) -> tuple[tuple[ThreadKey, ...], str]:
+        """What it answers, and until when (ISO date) its reply token counts; empty: for ever, or there is none."""
         keys = thread_keys.thread_keys(mail.raw("message-id"), mail.raw("in-reply-to"), mail.raw("references"))
-        ticket_id = self._reply_token(raw, mail, keys)
-        if ticket_id:
-            return (ThreadKey(kind="reply_token", value=ticket_id), *keys)
-        return keys
-
-    def _reply_token(self, raw: Raw, mail: mime.Mail, keys: Iterable[ThreadKey]) -> str | None:
-        """A ticket number that we signed, in a recipient address or in a Message-ID of ours that is answered."""
-        if not self._keys:
-            return None
-        places = [*_rcpt_tos(raw)[:MAX_RECIPIENTS]]
-        places += [
-            value[:4_096] for name, value in mail.fields if name in ("delivered-to", "x-original-to", "to", "cc")
-        ]
-        places += [key.value for key in keys if key.kind != "message_id"]
-        for place in places[:200]:
-            if ticket_id := addresses.read_reply_token(place, self._keys):
-                return ticket_id
-        return None
+        for message_id in thread_keys.message_ids(report.message_id, loose=True)[:1] if report else ():
+            about = ThreadKey(kind="references", value=thread_keys.key_value(message_id))
+            keys = keys if any(key.value == about.value for key in keys) else (*keys, about)
+        token = token_of(mail, _rcpt_tos(raw)[:MAX_RECIPIENTS], keys, report, self._keys)
+        if token is None:
+            return keys, ""
+        until = token.made + timedelta(days=self.options.reply_days) if token.made and self.options.reply_days else ""
+        return (ThreadKey(kind="reply_token", value=token.ticket), *keys), str(until)
 
     # -- what is held ---------------------------------------------------------------------------------------------
 
@@ -398,7 +416,7 @@ def _weak_keys(mail: mime.Mail, *, quotes: bool) -> tuple[ThreadKey, ...]:
 
 def _envelope_sender(raw: Raw, mail: mime.Mail) -> str:
     for candidate in (str(raw.facts.get("mail_from") or ""), mail.raw("return-path")):
-        value = addresses.canonical_email(candidate.strip().strip("<>"))
+        value = rewritten.behind_envelope(addresses.canonical_email(candidate.strip().strip("<>")))
         if addresses.email_shaped(value) and len(value) <= 320:
             return value
     return ""
@@ -425,7 +443,7 @@ def _in_part(draft: MessageDraft, raw: Raw) -> MessageDraft:
     return draft.model_copy(update={"suspend": cause, "delivery_key": key, "problems": (*draft.problems, hit)})
 
 
-def _facts(raw: Raw, mail: mime.Mail, author: Author) -> dict[str, Any]:
+def _facts(raw: Raw, mail: mime.Mail, report: Report | None) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for name, value in mail.fields:
         if name in _KEPT_FIELDS and name not in facts:
@@ -433,7 +451,7 @@ def _facts(raw: Raw, mail: mime.Mail, author: Author) -> dict[str, Any]:
     for name in ("mail_from", "remote", "mailbox", "internal_date"):
         if raw.facts.get(name) is not None:
             facts[name] = str(raw.facts[name])
-    if report := automated.report_of(mail, author.value or "", mail_from=raw.facts.get("mail_from")):
+    if report is not None:
         facts["report"] = {
             "type": report.kind,
             "failed_recipient": report.recipient[:320],

@@ -32,6 +32,9 @@ class EmailOptions(InboxOptions):
         default_factory=dict,
         description="key id -> secret that signs the ticket number in reply addresses; old ones stay readable",
     )
+    reply_days: int = Field(
+        default=730, ge=0, description="how long a signed reply address, once made, names its ticket; 0: for ever"
+    )
     authserv_ids: list[str] = Field(
         default_factory=list,
         description="mail servers whose Authentication-Results we trust; microsoft365 for the form without a name",

@@ -5,11 +5,10 @@ Identities join one customer only on proof (`claims.py`) or by a person's decisi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, false, or_, select, update
@@ -20,10 +19,11 @@ from gateway.store.paging import Row
 from gateway.store.rows import identity_row
 from gateway.store.values import one_of
 from normalizer.addresses import canonical_domain, canonical_email
-from normalizer.message import Author, Message
+from normalizer.message import Author, Message, Recipient
+from normalizer.rewritten import looks_rewritten
+from normalizer.thread_keys import looks_like_forward
 
 Take = Callable[[Table], int]
-_VIA: Final = re.compile(r"\S.{0,200}\s(?:via|durch|par|tramite|через)\s\S", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Ours:
 
     identities: frozenset[str] = frozenset()  # `kind:value`
     domains: frozenset[str] = frozenset()  # every address of these
+    agents: frozenset[str] = frozenset()  # our own people: addresses, or *@domain
 
     def holds(self, identity: str | None) -> bool:
         """Is this one of them? A `+tag` does not matter."""
@@ -44,29 +45,60 @@ class Ours:
         bare = f"email:{local.partition('+')[0]}@{domain}"
         return domain in self.domains or identity in self.identities or bare in self.identities
 
+    def is_agent(self, identity: str | None) -> bool:
+        """Is this one of our own people?"""
+        kind, _, value = (identity or "").partition(":")
+        return kind == "email" and not self.agents.isdisjoint((value, f"*@{value.rpartition('@')[2]}"))
+
 
 def own_addresses(inboxes: Iterable[Any]) -> Ours:
     """From the options of the configured inboxes: mail addresses, domains taken whole, X accounts."""
     identities: set[str] = set()
     domains: set[str] = set()
+    agents: set[str] = set()
     for options in inboxes:
         addresses = list(getattr(options, "addresses", ()))
         taken = [item.rpartition("@")[2] for item in addresses if "*" in item]
         taken += [] if addresses else list(getattr(options, "domains", ()))
         domains |= {canonical_domain(domain) for domain in taken if domain != "*"}
         identities |= {f"email:{canonical_email(item)}" for item in addresses if "*" not in item}
+        agents |= {item.strip().lower() for item in getattr(options, "agents", ())}
         if user_id := getattr(options, "user_id", ""):
             identities.add(f"x:{user_id}")
-    return Ours(frozenset(identities), frozenset(domains))
+    return Ours(frozenset(identities), frozenset(domains), frozenset(agents))
+
+
+def name_ours(message: Message, ours: Ours) -> Message:
+    """The message with those of its addresses that are ours among the envelope's, as most roads have them there. They
+    take part in nothing: whoever forges `From: support@` would take part in every ticket."""
+    named = {item.value: item for item in message.recipients if item.role != "envelope"}
+    known = {item.value for item in message.recipients if item.role == "envelope"}
+    own = [value for value, item in named.items() if value not in known and ours.holds(item.identity)]
+    if message.author.value and message.author.value not in known and ours.holds(message.author.identity):
+        own.append(message.author.value)
+    if not own:
+        return message
+    added = [Recipient(role="envelope", kind=message.author.kind, value=value) for value in dict.fromkeys(own)]
+    return message.model_copy(update={"recipients": (*added, *message.recipients)})
 
 
 def somebody(message: Message, ours: Ours) -> tuple[str, str] | None:
     """(kind, value) under which the author is known. None: nobody, such as a withheld number, a failed
-    authentication, an address of ours, or a list or forwarder that writes in other people's names."""
+    authentication, an address of ours, a mail system that reports, or a list, a forwarder or a colleague who passes on
+    what others wrote."""
     author = message.author
-    if author.identity is None or author.trust == "failed" or ours.holds(author.identity) or speaks_for_others(message):
+    if author.identity is None or author.trust == "failed" or ours.holds(author.identity):
         return None
+    if speaks_for_others(message) or is_mail_system(message):
+        return None
+    if ours.is_agent(author.identity) and looks_like_forward(message.subject):
+        return None  # what was passed on names nobody: else its writer would stand here
     return author.kind, author.value or ""
+
+
+def is_mail_system(message: Message) -> bool:
+    """Is this a mail server's own voice? A receipt that something was read comes from who read it."""
+    return any(hit.name in ("bounce", "delayed", "delivered", "feedback_report") for hit in message.automated)
 
 
 def speaks_for_others(message: Message) -> bool:
@@ -75,7 +107,7 @@ def speaks_for_others(message: Message) -> bool:
     Mailing lists and groups do this for senders whose domain asks receivers to reject what others send (RFC 7960
     section 4.1.3); they leave the author in Reply-To or X-Original-From, and say that they are a list.
     """
-    if message.author.kind != "email" or not _VIA.match(message.author.display_name):
+    if message.author.kind != "email" or not looks_rewritten(message.author.display_name):
         return False
     return bool(message.fields.get("list-id") or message.fields.get("x-original-from"))
 

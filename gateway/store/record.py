@@ -22,7 +22,7 @@ from gateway.store.corrections import merge_by_evidence
 from gateway.store.engine import lock_ledger
 from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
 from gateway.store.known import load_known
-from gateway.store.people import Ours, meet
+from gateway.store.people import Ours, meet, name_ours
 from gateway.store.releasing import release, settle
 from gateway.store.rows import (
     attachment_row,
@@ -62,6 +62,7 @@ def record(
 
     `ours`: the desk's own addresses, which are nobody's.
     """
+    items = [name_ours(item, ours) if ours and isinstance(item, Message) else item for item in items]
     lock_ledger(conn)
     items, released = release(conn, items, now)
     known = load_known(conn, items, rules)

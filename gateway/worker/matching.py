@@ -137,9 +137,13 @@ def evidence_of(message: Message) -> list[Row]:
 
 
 def _counts(key: ThreadKey, message: Message) -> bool:
-    """Is this key evidence by itself? Anyone can type a number into a subject; only a proven sender is believed."""
+    """Is this key evidence by itself? Anyone can type a number into a subject; only a proven sender is believed. A
+    reply token counts until its day, as of when the message arrived, so that reading it again changes nothing."""
     if key.kind == "subject":
         return False
+    if key.kind == "reply_token":
+        until = message.fields.get("reply_token_until")
+        return not isinstance(until, str) or message.received_at.date().isoformat() <= until
     return key.kind != "subject_number" or message.author.trust == "verified"
 
 
@@ -168,7 +172,8 @@ def is_report(message: Message) -> bool:
 
 def is_signed_report(message: Message) -> bool:
     """Is this a machine's answer that bears a token of ours?"""
-    return any(key.kind == "reply_token" for key in message.thread_keys) and answers_by_itself(message)
+    signed = any(key.kind == "reply_token" and _counts(key, message) for key in message.thread_keys)
+    return signed and answers_by_itself(message)
 
 
 def _scoped(key: ThreadKey, message: Message) -> str:

@@ -21,6 +21,7 @@ _RULES: Final = {
     "subject": "The same person wrote under the same subject, and one of the two is a reply that lost its headers.",
     "case": "This inbox keeps one open case a person, and this is theirs.",
     "near": "The same person said nearly the same words on this ticket shortly before or after.",
+    "report": "A mail server or an absence notice answered a mail of this ticket: it returned our signature.",
 }
 _VERDICTS: Final = {
     "repeat": "said again",
@@ -37,6 +38,7 @@ _CITES: Final = {
     "near": "although nearly the same words are there",
     "repeat": "although the same words are there",
     "conversation": "although the conversation {evidence} is there",
+    "report": "although it returned that ticket's signature",
 }
 _LINKS: Final = {
     "related": ("Related to", "Related to"),
