@@ -21,6 +21,7 @@ _PROPERTY: Final = re.compile(r"([a-z]{1,20}\.[a-z0-9_-]{1,40})\s{0,9}=\s{0,9}\"
 
 
 _INSTANCE: Final = re.compile(r"\s*i\s{0,9}=\s{0,9}(\d{1,3})(?!\d)")
+_SEALER: Final = re.compile(r"(?:^|;)d=([^;]{1,255})")
 _BY: Final = re.compile(r"(?:^|\s)by\s{1,9}([^\s;()]{1,255})")
 
 
@@ -94,26 +95,40 @@ def judge(fields: Iterable[tuple[str, str]], author: str, authserv_ids: Collecti
     return UNHEARD
 
 
-def forwarded(fields: list[tuple[str, str]], domain: str, wanted: set[str]) -> Verdict | None:
-    """What the newest trusted link of the ARC chain saw. Whoever asks has already found that the chain is whole."""
-    seals = {instance_of(value): value.lower() for name, value in fields if name == "arc-seal"}
+def forwarded(
+    fields: list[tuple[str, str]], domain: str, wanted: set[str], unchanged: Collection[int] | None = None
+) -> Verdict | None:
+    """What the newest link of the ARC chain saw, if it is of a server we trust, sealed by its own domain.
+
+    Whoever asks has already found that the chain is whole. That says who forwarded the mail, not that they left it as
+    it was: below a link of a stranger, nothing is believed (RFC 8617 section 9.3 and 9.4), unless `unchanged` names the
+    links since which it is.
+    """
+    seals = {_instance(value): value.lower() for name, value in fields if name == "arc-seal"}
     if any("cv=fail" in "".join(value.split()) for value in seals.values()):
         return None
     links = sorted(
-        ((instance_of(value), value) for name, value in fields if name == "arc-authentication-results"), reverse=True
+        ((_instance(value), value) for name, value in fields if name == "arc-authentication-results"), reverse=True
     )
     for number, value in links[:50]:
+        if unchanged is not None and number not in unchanged:
+            continue
         server, results = _read(value[:8_192].partition(";")[2])
         seal = "".join(seals.get(number, "").split())
+        sealer = _SEALER.search(seal)
         # The first link seals nothing before it (`cv=none`); every later one must have found the chain whole.
-        if server in wanted and ("cv=pass" in seal or (number == 1 and "cv=none" in seal)):
-            verdict = _verdict(results, domain, f"{server} (ARC, before forwarding)")
-            return verdict if verdict.trust == "verified" else None
+        held = "cv=pass" in seal or (number == 1 and "cv=none" in seal)
+        if server not in wanted or not held or sealer is None or not _aligned(sealer.group(1), server):
+            if unchanged is None:
+                return None
+            continue
+        verdict = _verdict(results, domain, f"{server} (ARC, before forwarding)")
+        if verdict.trust == "verified":
+            return verdict
     return None
 
 
-def instance_of(value: str) -> int:
-    """The number (`i=`) of an ARC field; 0 when it has none."""
+def _instance(value: str) -> int:
     match = _INSTANCE.match(value)
     return int(match.group(1)) if match else 0
 

@@ -205,28 +205,10 @@ class SenderCheck:
     ) -> Verdict | None:
         """What a trusted server saw before it forwarded the mail: its name among `authserv_ids`, its own seal below."""
         wanted = {item.lower() for item in self._options.authserv_ids}
-        if not wanted or not any(name == "arc-seal" for name, _ in fields):
+        said = [value.lower() for name, value in fields if name == "arc-authentication-results"]
+        if not any(server in value for value in said for server in wanted):
             return None
-        sealed = check_chain(letter, lookups.texts)
-        ours = {
-            number
-            for number, signer in sealed.items()
-            for server in wanted
-            if self._organisation(server) == self._organisation(signer)
-        }
-        if not ours:
-            return None
-        kept = [
-            (name, value)
-            for name, value in fields
-            if name != "arc-authentication-results" or authentication.instance_of(value) in ours
-        ]
-        servers = {
-            server
-            for server in wanted
-            if any(self._organisation(server) == self._organisation(sealed[number]) for number in ours)
-        }
-        return authentication.forwarded(kept, domain, servers)
+        return authentication.forwarded(fields, domain, wanted, check_chain(letter, lookups.texts))
 
     def _organisation(self, domain: str) -> str:
         """The organisational domain (RFC 7489 section 3.2); a public suffix stands for itself."""

@@ -136,7 +136,7 @@ def check_signature(letter: SignedBytes, index: int, texts: Texts) -> Signature:
         return Signature("policy", domain, reason)
     reader: Any = _prepared(_Dkim(), letter, texts)
     try:
-        if b"from" not in signed_names(field):
+        if not _covers_from(field):
             return Signature("permerror", domain, "it does not cover From")
         if reader.verify(index):
             return Signature("pass", domain)
@@ -150,19 +150,23 @@ def check_signature(letter: SignedBytes, index: int, texts: Texts) -> Signature:
         return Signature("permerror", domain, f"it cannot be read ({type(error).__name__})")
 
 
-def check_chain(letter: SignedBytes, texts: Texts) -> dict[int, str]:
-    """Of a whole, valid ARC chain: the domain that sealed each link, by its number. Empty when there is none."""
+def check_chain(letter: SignedBytes, texts: Texts) -> set[int]:
+    """Of a whole, valid ARC chain: the numbers of the links since which the mail is unchanged, From among it.
+
+    Empty when there is none. A chain is whole even when its last link has rewritten the mail.
+    """
     fields = [value for name, value in letter.fields if name.lower() in dkim.ARC.ARC_HEADERS]
     if not fields or len(fields) > 3 * MAX_ARC_SETS or any(_oversized(field) for field in fields):
-        return {}
+        return set()
     reader: Any = _prepared(_Arc(), letter, texts)
     try:
         verdict, links, _ = reader.verify()
     except Exception:  # as above: a chain that cannot be read is none
-        return {}
+        return set()
     if verdict != dkim.CV_Pass or sorted(link["instance"] for link in links) != list(range(1, len(links) + 1)):
-        return {}
-    return {link["instance"]: canonical_domain(_shown(link["as-domain"])) for link in links}
+        return set()
+    covering = {_tags(field).get(b"i", b"") for field in letter.named(b"arc-message-signature") if _covers_from(field)}
+    return {link["instance"] for link in links if link["ams-valid"] and b"%d" % link["instance"] in covering}
 
 
 def signer_of(field: bytes) -> str:
@@ -171,9 +175,8 @@ def signer_of(field: bytes) -> str:
     return domain if _DOMAIN.match(domain) and len(domain) <= 253 else ""
 
 
-def signed_names(field: bytes) -> list[bytes]:
-    """The header fields a signature covers (`h=`), lower-case."""
-    return [name.strip().lower() for name in _tags(field).get(b"h", b"").split(b":")]
+def _covers_from(field: bytes) -> bool:
+    return b"from" in [name.strip().lower() for name in _tags(field).get(b"h", b"").split(b":")]
 
 
 def _prepared(reader: Any, letter: SignedBytes, texts: Texts) -> Any:

@@ -15,7 +15,7 @@ from adapters.base import Clients, NameServers, Raw, TemporaryError
 from adapters.email import Email, EmailOptions
 from normalizer.message import Author, MessageDraft
 from tests.fakes.names import Mood, Names, serving
-from tests.mail.signing import LETTER, ed25519_record, huge_record, rsa_record, sealed, signed
+from tests.mail.signing import LETTER, ed25519_record, huge_record, rsa_record, signed
 
 CLIENT = "9.9.9.9"  # any address of the public Internet; nobody is called there
 KEY = ("s1._domainkey.customer.example", "TXT")
@@ -537,43 +537,6 @@ async def test_the_option_is_off_by_default_and_nothing_is_asked(names: Names) -
     box = Email("support", EmailOptions(), Clients(names=NameServers(("127.0.0.1",), names.port)))
     assert (await author_of(box, signed())).trust == "unverified"
     assert names.asked == []
-
-
-# -- forwarders -----------------------------------------------------------------------------------------------------
-
-FORWARDER = {("s1._domainkey.forwarder.example", "TXT"): [rsa_record()]} | REJECT
-PASSED = "dmarc=pass header.from=customer.example"
-CHAIN = sealed(LETTER, "mx.forwarder.example", "forwarder.example", PASSED)
-
-
-@pytest.mark.parametrize(
-    ("mail", "trusted", "trust"),
-    [
-        (CHAIN, "mx.forwarder.example", "verified"),
-        (CHAIN, "mx.other.example", "failed"),
-        (CHAIN.replace(b"dmarc=pass", b"dmarc=none"), "mx.forwarder.example", "failed"),
-        (CHAIN.replace(b"not  arrived", b"just arrived"), "mx.forwarder.example", "failed"),
-        (sealed(LETTER, "mx.forwarder.example", "evil.example", PASSED), "mx.forwarder.example", "failed"),
-        (
-            sealed(LETTER, "mx.forwarder.example", "forwarder.example", PASSED, whole="fail"),
-            "mx.forwarder.example",
-            "failed",
-        ),
-        (sealed(LETTER, "mx.forwarder.example", "forwarder.example", "dmarc=fail"), "mx.forwarder.example", "failed"),
-        (
-            sealed(CHAIN, "mx.second.example", "second.example", "arc=pass", number=2),
-            "mx.forwarder.example",
-            "verified",
-        ),
-        (sealed(CHAIN, "mx.second.example", "second.example", "arc=pass", number=3), "mx.forwarder.example", "failed"),
-        (CHAIN.replace(b"ARC-Seal: i=1", b"ARC-Seal: i=9"), "mx.forwarder.example", "failed"),
-    ],
-)
-async def test_what_a_trusted_forwarder_sealed(names: Names, mail: bytes, trusted: str, trust: str) -> None:
-    keys = {(f"s1._domainkey.{domain}.example", "TXT"): [rsa_record()] for domain in ("evil", "second")}
-    names.publish(FORWARDER | keys)
-    author = await author_of(inbox(names, authserv_ids=[trusted]), mail)
-    assert author.trust == trust, author.evidence
 
 
 # -- what an operator sees ------------------------------------------------------------------------------------------

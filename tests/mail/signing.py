@@ -112,7 +112,16 @@ def signed(
     return header + mail
 
 
-def sealed(mail: bytes, server: str, domain: str, results: str, *, number: int = 1, whole: str = "") -> bytes:
+def sealed(
+    mail: bytes,
+    server: str,
+    domain: str,
+    results: str,
+    *,
+    number: int = 1,
+    whole: str = "",
+    covered: tuple[str, ...] = ("from", "subject", "date", "to"),
+) -> bytes:
     """The mail as a forwarder passes it on: link `number` of an ARC chain (RFC 8617 section 5.1) on top.
 
     `whole` is what it says of the chain below (`cv=`): none for the first link, pass for the others.
@@ -124,13 +133,12 @@ def sealed(mail: bytes, server: str, domain: str, results: str, *, number: int =
     mail = f"ARC-Authentication-Results: i={number}; {server}; {results}\r\n".encode() + mail
     body = b"".join(canonical_body(mail, mail.index(b"\r\n\r\n") + 4, relaxed=True))
     common = {"i": str(number), "a": "rsa-sha256", "d": domain, "s": "s1", "t": "1700000000"}
-    covered = ["from", "subject", "date", "to"]
     message = common | {
         "c": "relaxed/relaxed", "h": ":".join(covered), "bh": base64.b64encode(hashlib.sha256(body).digest()).decode()
     }  # fmt: skip
     links = ["arc-authentication-results", "arc-message-signature", "arc-seal"] * number
     seal = common | {"cv": whole or ("none" if number == 1 else "pass")}
-    for name, tags, names in ((b"ARC-Message-Signature", message, covered), (b"ARC-Seal", seal, links[:-1])):
+    for name, tags, names in ((b"ARC-Message-Signature", message, list(covered)), (b"ARC-Seal", seal, links[:-1])):
         arc.set_message(mail)
         fields = [(key.encode(), value.encode()) for key, value in (tags | {"b": "0" * 60}).items()]
         value = arc.gen_header(fields, [item.encode() for item in names], policy, name, private)

@@ -43,9 +43,9 @@ def test_only_above_our_own_edge(fields: list[tuple[str, str]], trust: str) -> N
     assert judge(*fields) == trust
 
 
-def arc(number: int, server: str, text: str, seal: str) -> list[tuple[str, str]]:
+def arc(number: int, server: str, text: str, seal: str, *, sealer: str = "") -> list[tuple[str, str]]:
     return [
-        ("arc-seal", f"i={number}; a=rsa-sha256; cv={seal}; d={server}; s=s; b=x"),
+        ("arc-seal", f"i={number}; a=rsa-sha256; cv={seal}; d={sealer or server}; s=s; b=x"),
         ("arc-authentication-results", f"i={number}; {server}; {text}"),
     ]
 
@@ -63,6 +63,11 @@ OWN = results(f"{ME}; {FAIL}; arc=pass (i=2)")
         ([OWN, *arc(2, FORWARDER, PASS, "fail")], "failed"),
         ([OWN, *arc(2, FORWARDER, FAIL, "pass")], "failed"),
         ([OWN, *arc(2, FORWARDER, PASS.replace("customer", "evil"), "pass")], "failed"),
+        # Whoever forwards an old mail can change it and seal it again: nothing below a stranger's link counts.
+        ([OWN, *arc(2, "evil.example", FAIL, "pass"), *arc(1, FORWARDER, PASS, "none")], "failed"),
+        ([OWN, *arc(2, ME, "arc=pass", "pass"), *arc(1, FORWARDER, PASS, "none")], "verified"),
+        ([OWN, *arc(1, FORWARDER, PASS, "none", sealer="evil.example")], "failed"),
+        ([OWN, *arc(1, FORWARDER, PASS, "none", sealer="forwarder.example")], "verified"),
         ([OWN, ("arc-authentication-results", f"i=1; {FORWARDER}; {PASS}")], "failed"),  # no seal
         ([results(f"{ME}; {FAIL}; arc=fail"), *arc(1, FORWARDER, PASS, "none")], "failed"),
         ([results(f"{ME}; {FAIL}"), *arc(1, FORWARDER, PASS, "none")], "failed"),
