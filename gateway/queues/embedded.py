@@ -90,7 +90,7 @@ class EmbeddedQueue:
         self._thread = threading.Thread(target=self._serve, args=(self._loop,), name=name, daemon=True)
         self._thread.start()
         try:
-            await self._submit(self._sweep)
+            await self._submit(self._prove)
         except BaseException:
             await self.close()
             raise
@@ -170,9 +170,9 @@ class EmbeddedQueue:
         return await self._submit(QueueFile.count)
 
     async def ping(self) -> str:
-        """Commits once, so that a disk which refuses is found out."""
+        """Writes and fsyncs once, so that a disk which refuses is found out."""
         self._check_space()
-        await self._submit(self._sweep)
+        await self._submit(self._prove)
         return f"queue file {self.path} is writable"
 
     # --- the event loop's side -----------------------------------------------------------------------------------
@@ -338,6 +338,10 @@ class EmbeddedQueue:
         if file.has_claims_besides(self._owner):
             with file.transaction():
                 self._sweep(file)
+
+    def _prove(self, file: QueueFile) -> None:
+        self._sweep(file)
+        file.prove()
 
     def _sweep(self, file: QueueFile) -> None:
         # Inside the transaction no new claim can appear, so whoever claimed before holds his lock or is dead.

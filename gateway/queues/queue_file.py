@@ -105,6 +105,10 @@ class QueueFile:
                 self._connection.execute("ROLLBACK")
             raise
 
+    def prove(self) -> None:
+        """Write something that changes nothing, so that the commit has to reach the disk."""
+        self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+
     def is_in_place(self) -> bool:
         """False when the file was deleted or replaced under us: what we write would vanish with our last descriptor."""
         try:
