@@ -71,7 +71,11 @@ class Customer(ABC):
                 await self.say(number)
                 await asyncio.sleep(self._pause)
         finally:
-            await self.close()
+            await self.leave()
+
+    async def leave(self) -> None:
+        """For good."""
+        await self.close()
 
     @abstractmethod
     async def say(self, number: int) -> None:
@@ -170,11 +174,9 @@ class Browser(Customer, ABC):
         self._stack = contextlib.AsyncExitStack()
         await self._stack.enter_async_context(self._http)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        try:
-            await super().run(stop)
-        finally:
-            await self._stack.aclose()
+    async def leave(self) -> None:
+        await super().leave()
+        await self._stack.aclose()
 
     async def post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
         """Status and body. Raises LaterError for 429, 502, 503 and 504, NeverError for other refusals."""
