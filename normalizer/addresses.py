@@ -61,16 +61,20 @@ def parse_addresses(header: str, limit: int = MAX_ADDRESSES) -> list[Address]:
             name = plain.group(1) or ""
             # `Anna <a@b>` and `a@b` only: a name without angle brackets goes the long way.
             if not name or "<" in header:
-                return [Address(canonical_email(plain.group(2)), name.strip())]
+                return [Address(canonical_email(plain.group(2)), _display(name) if "'" in name else name.strip())]
         elif named := _NAMED.match(bare):
             return [Address(canonical_email(named.group(3)), _display(named.group(1) or named.group(2)))]
     found: list[Address] = []
+    surname = ""  # `Muster, Anna <anna@x>` without the quotes that belong there
     for item in _items(header):
         address = _mailbox(item)
         if address is not None:
+            if surname and item[3] and address.display_name:
+                address = Address(address.value, f"{surname}, {address.display_name}")
             found.append(address)
             if len(found) >= limit:
                 break
+        surname = _display(item[0])[:60] if address is None and not item[3] else ""
     return found
 
 
@@ -209,6 +213,8 @@ def _mailbox(item: tuple[str, str, str, bool]) -> Address | None:
     else:
         value = _bare(words)
         name = words.replace(value, "", 1)
+        if name == words:  # it was found in encoded words, or put together
+            name = headers.decode_words(words).replace(value, "", 1).strip("<> ") if "=?" in words else ""
     local, _, domain = value.rpartition("@")
     if not (local and domain) or "<" in value or ">" in value:
         return None
@@ -241,6 +247,10 @@ def _raw_bare(words: str) -> str:
 
 def _bare(words: str) -> str:
     """The address of an item without brackets: the only one; of several the last, since names come first."""
+    if " ." in words or ". " in words:  # `jdoe@test . example` of RFC 5322 appendix A.6.3
+        closed = " ".join(words.split()).replace(" .", ".").replace(". ", ".")
+        if _BARE.fullmatch(closed):
+            return closed
     found = _raw_bare(words)
     if found:
         return found
@@ -260,4 +270,6 @@ def _display(name: str) -> str:
     text = " ".join(text.split())
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1].strip()
+    if text[-1:] in ("<", ">", "]") and "@" not in text:
+        text = text.rstrip("<>] ")  # what is left of brackets that did not match
     return text[:300]

@@ -162,6 +162,11 @@ def _guess(data: bytes, declared: str | None) -> tuple[str, bool]:
         replaced = data.decode(declared, "replace")
         if replaced.count("\ufffd") * 20 <= len(replaced):
             return replaced, True
+    if declared == "utf-8" and b"\xed" in data:
+        try:  # UTF-16 halves, each as UTF-8 (CESU-8), which Java programs write for emoji
+            return data.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16"), False
+        except UnicodeError:
+            pass
     detected = cchardet.detect(data[:_DETECT_BYTES])
     codec = codec_name(detected["encoding"])
     confident = (detected["confidence"] or 0.0) >= 0.5

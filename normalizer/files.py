@@ -16,6 +16,13 @@ _BAD_IN_NAMES: Final = str.maketrans(dict.fromkeys('\\/:*?"<>|', "_"))
 _EXTENSIONS: Final[dict[str, str]] = {
     "message/rfc822": "eml", "text/plain": "txt", "text/html": "html", "text/calendar": "ics", "text/csv": "csv",
     "application/pdf": "pdf", "image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "application/ms-tnef": "dat",
+    "image/jpg": "jpg", "image/heic": "heic", "image/webp": "webp", "image/svg+xml": "svg", "image/tiff": "tif",
+    "video/mp4": "mp4", "video/quicktime": "mov", "audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav",
+    "application/zip": "zip", "application/msword": "doc", "application/vnd.ms-excel": "xls", "text/rtf": "rtf",
+    "application/rtf": "rtf", "application/json": "json", "application/xml": "xml", "text/xml": "xml",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
     "application/pgp-signature": "asc", "application/pkcs7-signature": "p7s", "message/delivery-status": "txt",
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_tz
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -148,8 +148,11 @@ def count_words(data: bytes) -> int:
     return data.count(b"=?")
 
 
+_IS_Q: Final = re.compile(r"[^=]*+(?:=[0-9A-F]{2}[^=]*+)++\Z")  # it says B
+
+
 def _decode_payload(encoding: str, payload: str) -> bytes:
-    if encoding in "bB":
+    if encoding in "bB" and not _IS_Q.match(payload):
         return decode_base64(payload.encode("ascii", "ignore"))
     return binascii.a2b_qp(_SPACES.sub("_", payload).encode("utf-8"), header=True)
 
@@ -217,8 +220,10 @@ def parameters(value: str, limit: int = 100) -> tuple[str, dict[str, str], bool]
         position = match.end()
         count += 1
         name, quoted, bare = match.groups()
-        text = _unquote(quoted) if quoted is not None else _drop_comment(bare).strip()
         name = name.lower()
+        text = _unquote(quoted) if quoted is not None else _drop_comment(bare).strip()
+        if quoted is None and name in ("name", "filename") and not bare.rstrip().endswith(")"):
+            text = bare.strip()  # `my file (1).pdf` without its quotes
         if "*" in name:
             base, section, encoded = _section(name)
             extended.setdefault(base, []).append((section, encoded, text))
@@ -274,23 +279,31 @@ def _join_sections(sections: list[tuple[int, bool, str]]) -> str:
         if encoded and index == 0 and text.count("'") >= 2:
             label, _, rest = text.split("'", 2)
             data += unquote_to_bytes(rest)
+        elif encoded and label and text.lower().startswith(f"{label.lower()}'"):
+            data += unquote_to_bytes(text[len(label) + 1 :].removeprefix("'"))  # some name the charset every time
         else:
             data += unquote_to_bytes(text) if encoded else text.encode("utf-8", "replace")
     decoded = charset.decode(bytes(data), label or None)[0]
     return decode_words(clean_line(decoded))
 
 
+_COLON_ZONE: Final = re.compile(r"(?<=[\d ])([+-]\d\d):(\d\d)\s{0,9}\Z")
+
+
 def parse_date(value: str) -> datetime | None:
     """The moment a Date field names, or None. Impossible dates are None; an unknown zone is UTC (RFC 5322 4.3)."""
-    text = drop_comments(value[:200])
+    text = _COLON_ZONE.sub(r"\1\2", drop_comments(value[:200]))
     try:
         parsed = parsedate_tz(text)
         if parsed is None:
-            return None
+            found = datetime.fromisoformat(text.strip().replace(" +", "+").replace(" -", "-"))
+            return found if found.tzinfo else found.replace(tzinfo=UTC)
         offset = parsed[9] or 0
         if abs(offset) >= 86_400:
             offset = 0
         year, month, day, hour, minute, second = parsed[:6]
+        if 100 <= year < 200:
+            year += 1900  # years since 1900, as C counts them
         return datetime(year, month, day, hour, minute, min(second, 59), tzinfo=timezone(timedelta(seconds=offset)))
     except (ValueError, OverflowError, IndexError, TypeError, AttributeError):
         return None
