@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.ids import uuid7
 from gateway.worker.near import RATIO, WINDOW, resemblance
 from normalizer.fingerprint import content_key, delivery_key
-from normalizer.message import Author, Join, Message, MessageDraft, Recipient, ThreadKey, Trust, stamp
+from normalizer.message import Author, Hit, Join, Message, MessageDraft, Recipient, ThreadKey, Trust, stamp
 
 START = datetime(2026, 8, 1, 10, 0, tzinfo=UTC)
 LONG = (
@@ -40,13 +40,17 @@ def mail(
     stripped: bool = False,
     keys: Sequence[ThreadKey] = (),
     one_case: bool = False,
+    token: int = 0,
+    machine: str = "",
 ) -> Message:
-    """A mail to support@desk.test, as the adapter would hand it in."""
+    """A mail to support@desk.test, as the adapter would hand it in. `token`: the ticket whose signature it bears;
+    `machine`: the rule by which no person wrote it."""
     words = text if text is not None else f"the words of {own}"
     evidence = [ThreadKey(kind="message_id", value=f"mid:{own}")] if own else []
     evidence += [
         ThreadKey(kind="in_reply_to" if n == 0 else "references", value=f"mid:{ref}") for n, ref in enumerate(refs)
     ]
+    evidence += [ThreadKey(kind="reply_token", value=str(token))] if token else []
     evidence += [*keys, *([ThreadKey(kind="subject", value=subject, strength="weak")] if stripped else [])]
     desk = "support@desk.test"
     people = [Recipient(role="to", kind="email", value=desk), Recipient(role="envelope", kind="email", value=desk)]
@@ -64,6 +68,7 @@ def mail(
         content_key=said,
         thread_keys=tuple(evidence),
         subject_base=subject,
+        automated=(Hit(name=machine),) if machine else (),
     )
     return stamp(
         draft,
@@ -106,9 +111,39 @@ def conversations(draw: st.DrawFn) -> list[Message]:
     return messages
 
 
-def expected_partition(messages: Sequence[Message]) -> set[frozenset[UUID]]:
-    """The rules of DESIGN 6 and 7 applied to the whole set at once, by brute force, until nothing changes."""
-    groups = [[message] for message in messages]
+@st.composite
+def answered(draw: st.DrawFn) -> tuple[list[Message], list[Message]]:
+    """Three tickets, and what people and machines write who know their numbers, signatures and ids, or guess them."""
+    opening = [mail(f"s{number}@x", name) for number, name in enumerate(PEOPLE[:3], 1)]
+    ids = [message.external_id for message in opening] + [f"t{number}@x" for number in range(8)]
+    later = [
+        mail(
+            f"t{number}@x",
+            draw(st.sampled_from(["alice", "mallory", "mailer-daemon"])),
+            refs=draw(st.lists(st.sampled_from(ids), max_size=2, unique=True)),
+            cc=draw(st.lists(st.sampled_from(["mallory", "bob"]), max_size=1)),
+            minute=100 + number,
+            text=draw(st.sampled_from([None, "I am away until Monday."])),
+            token=draw(st.sampled_from([0, 1, 2])),
+            machine=draw(st.sampled_from(["", "bounce", "vacation", "auto_submitted", "list"])),
+            trust=draw(st.sampled_from(["unverified", "unverified", "unverified", "failed"])),
+            delivery=f"later-{number}",
+        )
+        for number in range(draw(st.integers(2, 7)))
+    ]
+    return opening, later
+
+
+def expected_partition(messages: Sequence[Message], opening: Sequence[Message] = ()) -> set[frozenset[UUID]]:
+    """The rules of DESIGN 6 and 7 applied to the whole set at once, by brute force, until nothing changes.
+
+    `opening`: messages that opened tickets 1, 2, 3 ... before the others came.
+    """
+    numbered = [
+        message.model_copy(update={"thread_keys": (*message.thread_keys, ThreadKey(kind="message_id", value=f"#{n}"))})
+        for n, message in enumerate(opening, 1)
+    ]
+    groups = [[message] for message in (*numbered, *messages)]
     changed = True
     while changed:
         changed = False
@@ -127,6 +162,8 @@ def expected_partition(messages: Sequence[Message]) -> set[frozenset[UUID]]:
 def _people(group: Iterable[Message]) -> set[str]:
     found = set()
     for message in group:
+        if _signed(message) and _by_machine(message):
+            continue
         found |= {item.value for item in message.recipients if item.role != "envelope"} - {"support@desk.test"}
         found.add(message.author.value or "")
     return found
@@ -134,7 +171,18 @@ def _people(group: Iterable[Message]) -> set[str]:
 
 def _ids(message: Message, *, own: bool) -> set[str]:
     kinds = {"message_id"} if own else {"in_reply_to", "references", "thread_index"}
-    return {key.value for key in message.thread_keys if key.kind in kinds}
+    tokens = set() if own else {f"#{number}" for number in _signed(message)}
+    return {key.value for key in message.thread_keys if key.kind in kinds} | tokens
+
+
+def _signed(message: Message) -> set[str]:
+    return {key.value for key in message.thread_keys if key.kind == "reply_token"}
+
+
+def _by_machine(message: Message) -> bool:
+    names = {hit.name for hit in message.automated}
+    cites = {key.kind for key in message.thread_keys} & {"in_reply_to", "references", "reply_token"}
+    return bool(names & {"bounce", "vacation"}) or ("auto_submitted" in names and bool(cites))
 
 
 def _belong_together(one: Sequence[Message], other: Sequence[Message]) -> bool:
@@ -148,16 +196,23 @@ def _same_subject(m: Message, n: Message) -> bool:
     return bool(m.subject_base) and m.subject_base == n.subject_base and stripped and proven and near
 
 
+def _named(report: Message, n: Message) -> bool:
+    """Does a machine bear the signature of the ticket that this message opened?"""
+    return bool({f"#{number}" for number in _signed(report)} & _ids(n, own=True))
+
+
 def _same_words(m: Message, n: Message) -> bool:
     apart = abs(m.received_at - n.received_at)
-    return (m.text == n.text and apart <= timedelta(minutes=10)) or (
-        resemblance(m.text, n.text) >= RATIO and apart <= WINDOW
-    )
+    if m.text == n.text and apart <= timedelta(minutes=10):
+        return not (_by_machine(m) or _by_machine(n))
+    return resemblance(m.text, n.text) >= RATIO and apart <= WINDOW and not (m.automated or n.automated)
 
 
 def _linked(m: Message, mine: Sequence[Message], n: Message, theirs: Sequence[Message]) -> bool:
     if "failed" in (m.author.trust, n.author.trust):
         return False
+    if any(_signed(message) and _by_machine(message) for message in (m, n)):
+        return _by_machine(m) and _named(m, n)
     if _same_subject(m, n):
         return True
     if m.join == "anyone":

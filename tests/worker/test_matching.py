@@ -10,15 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.worker.evidence import World
-from gateway.worker.matching import Placement, place
+from gateway.worker.evidence import Row, World
+from gateway.worker.matching import TICKET_KEY, Placement, place
 from normalizer.message import Message, ThreadKey
-from tests.worker.conversations import LONG, conversations, expected_partition, mail
+from tests.worker.conversations import LONG, START, answered, conversations, expected_partition, mail
 
 
-def group(messages: Sequence[Message]) -> tuple[set[frozenset[UUID]], dict[UUID, Placement]]:
+def group(
+    messages: Sequence[Message], opening: Sequence[Message] = ()
+) -> tuple[set[frozenset[UUID]], dict[UUID, Placement]]:
     world = World()
-    placements = {message.receipt_id: place(world, message) for message in messages}
+    placements = {}
+    for number, message in enumerate(opening, 1):
+        placements[message.receipt_id] = place(world, message)
+        ticket = placements[message.receipt_id].ticket
+        world.add(world.group(ticket), [Row(f"{TICKET_KEY}{number}", "own", "", ticket, START, "email")])
+    placements |= {message.receipt_id: place(world, message) for message in messages}
     found: dict[int, set[UUID]] = defaultdict(set)
     for receipt, placement in placements.items():
         found[world.find(placement.ticket)].add(receipt)
@@ -34,6 +41,17 @@ def test_any_order_gives_the_partition_the_rules_describe(messages: list[Message
     assert group(messages)[0] == expected
     assert group(shuffled)[0] == expected
     assert group(messages[::-1])[0] == expected
+
+
+@given(answered(), st.randoms(use_true_random=False))
+@settings(max_examples=400, deadline=None)
+def test_machines_and_tokens_in_any_order(desk: tuple[list[Message], list[Message]], random: object) -> None:
+    opening, later = desk
+    expected = expected_partition(later, opening)
+    assert group(later, opening)[0] == expected
+    assert group(later[::-1], opening)[0] == expected
+    random.shuffle(later)  # type: ignore[attr-defined]
+    assert group(later, opening)[0] == expected
 
 
 ROOT = mail("root@x", "alice")

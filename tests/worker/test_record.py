@@ -23,7 +23,7 @@ from gateway.store.rows import headline
 from gateway.worker.evidence import Rules
 from gateway.worker.plan import Item
 from normalizer.message import Message, Original, ThreadKey, UpdateDraft, stamp
-from tests.worker.conversations import LONG, START, conversations, expected_partition, mail
+from tests.worker.conversations import LONG, START, answered, conversations, expected_partition, mail
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 
@@ -95,6 +95,21 @@ def test_any_order_any_batches_any_repetition(conn: Connection, messages: list[M
         for row in conn.execute(select(tickets.id, tickets.comment_count).where(tickets.merged_into.is_(None)))
     }
     assert kept == counted
+
+
+@given(answered(), st.integers(0, 2**32), st.integers(1, 5))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_machines_and_tokens_in_any_order(
+    conn: Connection, desk: tuple[list[Message], list[Message]], seed: int, size: int
+) -> None:
+    opening, later = desk
+    clear(conn)
+    for message in opening:
+        record(conn, [message], NOW)
+    shuffled = later + later[:1]
+    random.Random(seed).shuffle(shuffled)
+    run(conn, *(shuffled[start : start + size] for start in range(0, len(shuffled), size)))
+    assert partition(conn) == expected_partition(later, opening)
 
 
 def test_a_receipt_ends_once_however_often_it_is_delivered(conn: Connection) -> None:
