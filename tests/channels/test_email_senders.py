@@ -296,7 +296,7 @@ SENDERS: list[tuple[str, dict[tuple[str, str], list[str]], dict[str, Any], str, 
         "spf=pass",
     ),
     (
-        "pass through an alias",
+        "an alias the resolver leaves unfollowed names no address",
         {
             SPF: ["v=spf1 a:out.customer.example -all"],
             ("out.customer.example", "CNAME"): ["real.example."],
