@@ -115,6 +115,26 @@ def measure(root: int) -> Usage:
     return Usage(cpu, private + shared)
 
 
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """Bytes of memory that one process, without its descendants, holds and has held at most."""
+
+    now: int
+    peak: int
+
+
+def resident(pid: int) -> Resident:
+    """Of a process that runs."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    sizes = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines if line.endswith(" kB")}
+    return Resident(sizes["VmRSS"], sizes["VmHWM"])
+
+
+def forget_peak(pid: int) -> None:
+    """The peak begins anew with what the process holds now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def measure_self() -> Usage:
     """This process without its children."""
     own = resource.getrusage(resource.RUSAGE_SELF)

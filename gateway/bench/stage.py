@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +14,8 @@ from sqlalchemy import Connection, func, select
 from gateway.bench import bare
 from gateway.bench.client import BenchError, FormLane, Lane, Load, MailLane
 from gateway.bench.content import Kind, compose
-from gateway.bench.processes import Running, Usage, ask, free_port, measure, measure_self, start, wait_listening
-from gateway.runtime import Runtime
-from gateway.settings import PREFIX, load_settings
+from gateway.bench.desk import quantiles, running, runtime_of, settings_of
+from gateway.bench.processes import Running, Usage, ask, free_port, measure, measure_self
 from gateway.store import tables as t
 from gateway.store.engine import Store
 
@@ -79,11 +76,11 @@ class Plan:
 async def run_stage(plan: Plan, folder: Path) -> Stack:
     """Start, warm up, measure both kinds, audit, stop; then the bare costs on the same queue and store."""
     http, smtp = free_port(), free_port()
-    environment = _environment(plan, folder, http, smtp)
+    environment = settings_of(plan.queue_url, plan.store_url, folder, http, smtp)
     stack = Stack(plan.name)
-    runtime = _runtime(environment)
+    runtime = runtime_of(environment)
     try:
-        async with _running(plan, environment, folder, (http, smtp)) as members:
+        async with running(plan.members, environment, folder, (http, smtp)) as members:
             watched = {member.name: member.pid for member in members} | dict(plan.watched)
             for kind in KINDS:
                 measured = _Measured(plan, kind, members, watched, runtime.store)
@@ -176,8 +173,8 @@ class _Measured:
             stop.set()
             await asyncio.gather(watching, return_exceptions=True)
         result.paced_per_s = plan.paced_rate
-        result.accept_ms = _quantiles([answer.done - answer.due for answer in answers])
-        result.visible_ms = _quantiles([max(0.0, seen[answer.receipt] - answer.done) for answer in answers])
+        result.accept_ms = quantiles([answer.done - answer.due for answer in answers])
+        result.visible_ms = quantiles([max(0.0, seen[answer.receipt] - answer.done) for answer in answers])
 
 
 async def _watch(store: Store, after: int, count: int, stop: asyncio.Event) -> dict[str, float]:
@@ -201,61 +198,3 @@ def _since(conn: Connection, after: int) -> list[tuple[int, Any]]:
     columns = t.comments.c
     rows = conn.execute(select(columns.id, columns.receipt_id).where(columns.id > after).order_by(columns.id))
     return [(row.id, row.receipt_id) for row in rows]
-
-
-def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    """p50 and p99 in milliseconds, by the nearest rank."""
-    ranked = sorted(seconds)
-    return {
-        name: ranked[min(len(ranked) - 1, int(len(ranked) * share))] * 1000
-        for name, share in (("p50", 0.5), ("p99", 0.99))
-    }
-
-
-def _environment(plan: Plan, folder: Path, http: int, smtp: int) -> dict[str, str]:
-    """Nothing of the caller's settings: what is measured is the default on these two services."""
-    nothing = folder / "frontdesk.toml"
-    nothing.touch()
-    own = {
-        "CONFIG": str(nothing),
-        "DATA_DIR": str(folder / "data"),
-        "HTTP_LISTEN": f"127.0.0.1:{http}",
-        "SMTP_LISTEN": f"127.0.0.1:{smtp}",
-        "LMTP_LISTEN": "",
-        "QUEUE_URL": plan.queue_url,
-        "STORE_URL": plan.store_url,
-        "LOG_FORMAT": "json",
-    }
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return inherited | {PREFIX + name: value for name, value in own.items()}
-
-
-def _runtime(environment: Mapping[str, str]) -> Runtime:
-    own = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-    kept = {name: os.environ[name] for name in os.environ if name.startswith(PREFIX)}
-    for name in kept:
-        del os.environ[name]
-    os.environ.update(own)
-    try:
-        return Runtime(load_settings())
-    finally:
-        for name in own:
-            del os.environ[name]
-        os.environ.update(kept)
-
-
-@contextlib.asynccontextmanager
-async def _running(
-    plan: Plan, environment: Mapping[str, str], folder: Path, ports: tuple[int, int]
-) -> AsyncIterator[list[Running]]:
-    code, told = await asyncio.to_thread(ask, ["migrate"], environment)
-    if code:
-        raise BenchError(f"`frontdesk migrate` failed on the store of the bench: {told}")
-    members = [start(name, [verb], environment, folder) for name, verb in plan.members.items()]
-    try:
-        for port in ports:
-            await wait_listening(members[0], port)
-        yield members
-    finally:
-        for member in reversed(members):
-            await asyncio.to_thread(member.stop)

@@ -12,11 +12,11 @@ import pytest
 
 from adapters.base import Raw
 from adapters.email import Email, EmailOptions
+from gateway.bench import hostile
+from gateway.bench.hostile import text_mail
 from normalizer import addresses, markup
 from normalizer.message import MessageDraft
 from normalizer.thread_keys import key_value
-from tests.normalizer import hostile_mails
-from tests.normalizer.hostile_mails import text_mail
 
 pytestmark = pytest.mark.timeout(60)
 KEY = "reply-secret"
@@ -55,7 +55,7 @@ HELD = (
 
 @pytest.mark.parametrize("name", HELD)
 def test_what_asks_for_too_much_is_held_unparsed(name: str) -> None:
-    draft = read(hostile_mails.mails()[name])
+    draft = read(hostile.mails()[name])
     assert draft.suspend.startswith("over budget: ")
     assert draft.author.value == "anna@x.org"
     assert draft.problems[0].name == "unparsed"
@@ -63,7 +63,7 @@ def test_what_asks_for_too_much_is_held_unparsed(name: str) -> None:
 
 
 def test_a03_nested_messages_are_one_attachment() -> None:
-    draft = read(hostile_mails.mails()["A03 nested messages"])
+    draft = read(hostile.mails()["A03 nested messages"])
     assert len(draft.attachments) == 1
     assert not draft.suspend
 
@@ -306,7 +306,7 @@ def test_a31_a_wish_for_a_receipt_is_no_instruction(field: str) -> None:
 
 @pytest.mark.parametrize("name", ["A45 zip bomb", "A46 huge picture"])
 def test_a45_a46_files_are_never_unpacked_or_drawn(name: str) -> None:
-    data = hostile_mails.mails()[name]
+    data = hostile.mails()[name]
     (item,) = read(data).attachments
     assert item.size < len(data)
     assert "/" not in item.filename
@@ -314,20 +314,20 @@ def test_a45_a46_files_are_never_unpacked_or_drawn(name: str) -> None:
 
 
 def test_a47_markup_in_an_invitation_is_words() -> None:
-    draft = read(hostile_mails.mails()["A47 calendar"])
+    draft = read(hostile.mails()["A47 calendar"])
     assert "Invitation: <svg onload=alert(1)>" in draft.text
     assert not draft.html
     assert [item.sniffed_type for item in draft.attachments] == ["text/calendar"]
 
 
 def test_a47_a_bad_tnef_is_an_opaque_file() -> None:
-    draft = read(hostile_mails.mails()["A47 tnef"])
+    draft = read(hostile.mails()["A47 tnef"])
     assert [item.filename for item in draft.attachments] == ["winmail.dat"]
     assert "tnef_damaged" in [hit.name for hit in draft.problems]
 
 
 def test_a49_damage_is_stored_with_what_can_be_read() -> None:
-    draft = read(hostile_mails.mails()["A49 never closed"])
+    draft = read(hostile.mails()["A49 never closed"])
     assert draft.text == "Hello"
     assert "mime_unclosed" in [hit.name for hit in draft.problems]
     assert "encoding_unknown" in [hit.name for hit in read(text_mail("Content-Transfer-Encoding: rot13")).problems]
@@ -340,7 +340,7 @@ def test_a51_texts_that_disagree_are_both_kept() -> None:
 
 
 def test_a57_no_terminal_obeys_what_is_read() -> None:
-    draft = read(hostile_mails.mails()["A57 terminal"])
+    draft = read(hostile.mails()["A57 terminal"])
     for value in (draft.subject, draft.text, draft.author.display_name):
         assert not {char for char in value if ord(char) < 32 or 127 <= ord(char) < 160}
     assert draft.subject == "[2J31m[0m 2025 INFO fake"
@@ -352,10 +352,10 @@ def test_a58_a_formula_is_words_for_whoever_exports_it() -> None:
     assert (draft.subject, draft.text, draft.author.value) == (formula, formula, "anna@x.org")
 
 
-@pytest.mark.parametrize("name", hostile_mails.mails())
+@pytest.mark.parametrize("name", hostile.mails())
 def test_each_has_an_outcome_and_costs_little_memory(name: str) -> None:
     """The limit is 150 MiB; a mail of a few MB costs its text, its original and what both are made of."""
-    data = hostile_mails.mails()[name]
+    data = hostile.mails()[name]
     desk = adapter()
     tracemalloc.start()
     try:

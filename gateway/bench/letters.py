@@ -1,23 +1,9 @@
-"""How fast mail is read, and what it costs in memory: figures for `make bench`, never asserted in a test run.
-
-    python -m tests.normalizer.bench_normalise
-
-Small mails give the median of many rounds on a warm process, large and hostile ones a single round; all in CPU time,
-so that neighbours on the machine do not count.
-"""
+"""Mail as people and programs write it, from 2 KB to 25 MB, to measure how it is read."""
 
 from __future__ import annotations
 
 import base64
-import statistics
-import time
-import tracemalloc
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
-
-from adapters.base import Raw
-from adapters.email import Email, EmailOptions
-from tests.normalizer import hostile_mails
+from typing import Final
 
 HEAD: Final = b"""Return-Path: <anna@customer.example>
 Authentication-Results: mx.desk.example; dkim=pass header.d=customer.example;
@@ -59,15 +45,6 @@ ROW: Final = (
     '<img src="https://img.example.com/a.png" width="200" alt="Offer" style="display:block;border:0;"></a><br>'
     "Save 20% on your next order &amp; more</td></tr>\n"
 )
-
-
-class Figure(NamedTuple):
-    """`value` in `unit`; `limit` is what the project wants, None where there is none."""
-
-    name: str
-    value: float
-    unit: str
-    limit: float | None = None
 
 
 def outlook(size: int) -> bytes:
@@ -112,49 +89,3 @@ def large_mails() -> dict[str, bytes]:
         "20 MB one line": HEAD + b"\n" + b"word " * 4_000_000,
         "20 MB html": HEAD + b"Content-Type: text/html\n\n" + PARAGRAPH.encode() * 100_000,
     }
-
-
-def reader() -> Callable[[bytes], object]:
-    """The whole of what an inbox does with a mail before it is published."""
-    options = EmailOptions(addresses=["support@desk.example"], authserv_ids=["mx.desk.example"])
-    inbox = Email("support", options)
-    facts = {"mail_from": "anna@customer.example", "rcpt_tos": ["support@desk.example"]}
-    return lambda body: inbox.normalize(Raw(body=body, facts=facts))
-
-
-def peak_memory(read: Callable[[bytes], object], body: bytes) -> int:
-    """Octets at the worst moment, without the mail itself."""
-    tracemalloc.start()
-    try:
-        read(body)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-def cpu_seconds(read: Callable[[bytes], object], body: bytes) -> float:
-    """Of one reading."""
-    start = time.process_time()
-    read(body)
-    return time.process_time() - start
-
-
-def figures(rounds: int = 400) -> Iterator[Figure]:
-    """All figures, the quick ones first."""
-    read = reader()
-    for name, (body, limit) in small_mails().items():
-        median = statistics.median(cpu_seconds(read, body) for _ in range(rounds))
-        yield Figure(f"normalise {name}", median * 1e6, "us", limit)
-    for name, body in large_mails().items():
-        yield Figure(f"normalise {name}", cpu_seconds(read, body), "s CPU", 1.5)
-        yield Figure(f"memory {name}", peak_memory(read, body) / len(body), "x size", 4.0)
-    slowest = max((cpu_seconds(read, body), name) for name, body in hostile_mails.mails().items())
-    hungriest = max((peak_memory(read, body), name) for name, body in hostile_mails.mails().items())
-    yield Figure(f"hostile, slowest: {slowest[1]}", slowest[0], "s CPU", 2.0)
-    yield Figure(f"hostile, hungriest: {hungriest[1]}", hungriest[0] / 2**20, "MiB", 150.0)
-
-
-if __name__ == "__main__":
-    for item in figures():
-        wanted = "" if item.limit is None else f"   wanted under {item.limit:g}"
-        print(f"{item.name:48} {item.value:10.2f} {item.unit}{wanted}")

@@ -1,6 +1,6 @@
 """One mail for each attack class A01 to A59 that a mail reader can meet, made here. Values: what goes over the wire.
 
-Shared by the outcome tests, the memory test and the bench, so that a flood in a test of the gateway can use them too.
+Used by the tests of outcomes and memory, and by the flood of the bench.
 """
 
 from __future__ import annotations

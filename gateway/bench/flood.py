@@ -1,0 +1,175 @@
+"""Hostile mail on one channel, and what the customers of another one notice of it.
+
+One desk in one process, as `frontdesk up` runs it. First every hostile mail alone: how long until it is accepted, how
+much memory that takes, what becomes of it. Then form posts at a modest rate, in turns with and without hostile mails
+coming in by SMTP at 20 a second: how much longer do the posts take to be accepted?
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select
+
+from gateway.bench import hostile
+from gateway.bench.client import BenchError, FormLane, Load, MailLane
+from gateway.bench.content import Item, compose
+from gateway.bench.desk import quantiles, running, runtime_of, settings_of
+from gateway.bench.processes import ask, forget_peak, free_port, resident
+from gateway.store import tables as t
+from gateway.store.engine import Store
+
+_MEMBERS: Final[Mapping[str, str]] = {"up": "up"}
+_FORM_LANES: Final = 8
+_MAIL_LANES: Final = 20
+_FORMS_PER_S: Final = 50.0
+_HOSTILE_PER_S: Final = 20.0
+_SECONDS: Final = 6.0  # of each turn
+_TURNS: Final = 3  # quiet and flooded, so often in turns: a busy moment of the machine falls on both
+_WARM_UP: Final = 100
+_PATIENCE: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One hostile mail alone: seconds until it was accepted and until its receipt had an outcome, bytes it took."""
+
+    name: str
+    accept_s: float
+    outcome_s: float
+    extra_bytes: int
+    outcome: str
+
+
+@dataclass(slots=True)
+class Flood:
+    """Milliseconds until a form post was accepted, quiet and under the flood."""
+
+    mails: list[Outcome] = field(default_factory=list)
+    hostile_per_s: float = _HOSTILE_PER_S
+    forms_per_s: float = _FORMS_PER_S
+    quiet_ms: dict[str, float] = field(default_factory=dict)
+    flooded_ms: dict[str, float] = field(default_factory=dict)
+    hostile_ms: dict[str, float] = field(default_factory=dict)
+    extra_bytes: int = 0
+    audit: str = ""
+    balanced: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """How many times longer the slowest hundredth of the posts takes."""
+        return self.flooded_ms["p99"] / self.quiet_ms["p99"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a program."""
+        return asdict(self) | {"ratio": self.ratio}
+
+
+async def measure_flood(
+    folder: Path, *, members: Mapping[str, str] = _MEMBERS, seconds: float = _SECONDS, turns: int = _TURNS
+) -> Flood:
+    """Start a desk, send it everything, account for everything."""
+    http, smtp = free_port(), free_port()
+    environment = settings_of("embedded:", f"sqlite:///{folder / 'frontdesk.db'}", folder, http, smtp)
+    found = Flood()
+    runtime = runtime_of(environment)
+    try:
+        async with running(members, environment, folder, (http, smtp)) as (desk, *_):
+            forms, mails = Load(), Load()
+            await forms.open([FormLane("contact") for _ in range(_FORM_LANES)], http)
+            await mails.open([MailLane("support@localhost") for _ in range(_MAIL_LANES)], smtp)
+            try:
+                await forms.flood(compose("form", _WARM_UP))
+                await mails.flood(compose("mail", _WARM_UP))
+                attacks = [_item(name, "alone") for name in hostile.mails()]
+                before = resident(desk.pid).now
+                found.mails = [await _alone(item, mails, desk.pid, runtime.store) for item in attacks]
+                await _in_turns(found, forms, mails, runtime.store, seconds, turns)
+                found.extra_bytes = resident(desk.pid).peak - before
+            finally:
+                forms.close()
+                mails.close()
+        code, told = await asyncio.to_thread(ask, ["audit"], environment)
+        found.audit, found.balanced = told.strip().rpartition("\n")[2], code == 0
+    finally:
+        await runtime.close()
+    return found
+
+
+async def _alone(item: Item, mails: Load, pid: int, store: Store) -> Outcome:
+    """One mail, with nothing else going on."""
+    forget_peak(pid)
+    before = resident(pid).now
+    begun = time.perf_counter()
+    (answer,) = await mails.flood([item])
+    outcome = await _outcome(store, answer.receipt)
+    ended = time.perf_counter()
+    return Outcome(item.name, answer.done - begun, ended - begun, resident(pid).peak - before, outcome)
+
+
+async def _outcome(store: Store, receipt: str) -> str:
+    """What became of a receipt, once something has."""
+    deadline = time.perf_counter() + _PATIENCE
+    while (found := await store.read(_read_outcome, receipt)) is None:
+        if time.perf_counter() > deadline:
+            raise BenchError(f"receipt {receipt} has no outcome after {_PATIENCE:.0f} s")
+        await asyncio.sleep(0.005)
+    return found
+
+
+def _read_outcome(conn: Connection, receipt: str) -> str | None:
+    columns = t.receipts.c
+    return conn.scalar(select(columns.outcome).where(columns.receipt_id == UUID(receipt)))
+
+
+async def _in_turns(found: Flood, forms: Load, mails: Load, store: Store, seconds: float, turns: int) -> None:
+    quiet: list[float] = []
+    flooded: list[float] = []
+    attacks: list[float] = []
+    names = cycle(hostile.mails())
+    for turn in range(turns):
+        await _settle(store)
+        quiet += await _paced(forms, compose("form", int(_FORMS_PER_S * seconds)), _FORMS_PER_S)
+        attack = [
+            _item(name, f"{turn}.{number}") for number, name in enumerate(islice(names, int(_HOSTILE_PER_S * seconds)))
+        ]
+        waited, taken = await asyncio.gather(
+            _paced(forms, compose("form", int(_FORMS_PER_S * seconds)), _FORMS_PER_S),
+            _paced(mails, attack, _HOSTILE_PER_S),
+        )
+        flooded += waited
+        attacks += taken
+    found.quiet_ms, found.flooded_ms = quantiles(quiet), quantiles(flooded)
+    found.hostile_ms = quantiles(attacks)
+
+
+async def _settle(store: Store) -> None:
+    """Until nothing more is being recorded: what the last turn left to do is not the next one's."""
+    before = -1
+    while (now := await store.read(_count)) != before:
+        before = now
+        await asyncio.sleep(1.0)
+
+
+def _count(conn: Connection) -> int:
+    return conn.scalar(select(func.count()).select_from(t.receipts)) or 0
+
+
+async def _paced(load: Load, items: Sequence[Item], rate: float) -> list[float]:
+    return [answer.done - answer.due for answer in await load.pace(items, rate)]
+
+
+def _item(name: str, mark: str) -> Item:
+    """A hostile mail as it goes over the wire, with an id nobody has used, so that it is no duplicate."""
+    content = hostile.mails()[name]
+    number = list(hostile.mails()).index(name)
+    own = f"Message-ID: <{mark}.{number}@bench.example>\r\n".encode() if content else b""
+    wire = own + content
+    return Item(name, "anna@customer.example", wire if wire.endswith(b"\r\n") else wire + b"\r\n")
