@@ -21,7 +21,7 @@ _IN_FLIGHT: Final = 64
 _BATCH: Final = 100
 
 
-class _Catching:
+class Catching:
     """A queue that keeps what is published to it."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class _Catching:
 
 async def catch(runtime: Runtime, kind: Kind) -> Outgoing:
     """The wire message of one such arrival, as the door would publish it."""
-    queue: Any = _Catching()
+    queue: Any = Catching()
     intake = Intake(queue, runtime.blobs, "bench")
     item = compose(kind, 1)[0]
     inbox = runtime.inboxes["contact" if kind == "form" else "support"]
