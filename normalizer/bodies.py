@@ -164,7 +164,9 @@ def _is_stub(found: Bodies) -> bool:
     if len(found.texts) != 1 or found.texts[0][0] != "alternative" or not found.htmls:
         return False
     text = found.texts[0][1]
-    return len(text) <= 300 and _ONLY_HTML.search(text) is not None
+    if len(text) > 300 or "html" not in re.split(r"[.!?\n]\s", text.strip(), maxsplit=1)[0].lower():
+        return False
+    return _ONLY_HTML.search(text) is not None
 
 
 def _compose(found: Bodies) -> None:

@@ -236,7 +236,7 @@ _SENT_FROM: Final = re.compile(
     r"get outlook for|von meinem .{1,40} gesendet|diese nachricht wurde von mein|télécharge[zr] outlook|"
     r"obtener outlook|obter o outlook|scarica outlook|outlook voor|hämta outlook|hent outlook|hanki outlook|"
     r"pobierz outlook|发自我的|從我的|从我的|傳送自|發自我的|<<sent by |from my iphone|yahoo mail (?:on|auf|sur|para)|"
-    r"download outlook|this message was sent from my|sent (?:from|via) my "
+    r"download outlook|this message was sent from my"
 )
 # These words also begin sentences of customers (`Sent by DHL on Monday`): a device or a mail program has to follow.
 _MAYBE_SENT_FROM: Final = re.compile(
@@ -246,12 +246,15 @@ _MAYBE_SENT_FROM: Final = re.compile(
     r"wysłano z|odesláno z|poslané z|poslano s|küldve|elküldve|отправлено (?:с|из)|надіслано (?:з|із)|στάλθηκε από|"
     r"trimis (?:de|din)|أرسل(?:ت)? من|נשלח מ|được gửi từ"
 )
+_MINE: Final = re.compile(
+    r"\W{0,3}(?:my|meine[mr]?|mon|ma|mi|il mio|meu|minha|mijn|min|mojego|mého|môjho|моего|мого)"
+    r"\s[^,.;!?]{1,40}[.!]?\s{0,9}\Z"
+)
 _DEVICES: Final = re.compile(
-    r"(?:^|\W)(?:my|meine[mr]?|mon|ma|mi|il mio|meu|minha|mijn|min|mojego|mého|môjho|моего|мого|الـ)\s|"
     r"iphone|ipad|ipod|ios|android|samsung|galaxy|huawei|xiaomi|redmi|blackberry|windows|outlook|yahoo|gmail|"
     r"mail(?:box|bird|spring)?\s*\Z|mail (?:for|on|app|für|pour|para|per)\b|(?:air|aqua|blue|web)mail|"
     r"proton|tuta|spark|k-9|thunderbird|mobil|m[oó]vil|mobiel|handy|smartphone|telefon|phone|t[eé]l[eé]phone|"
-    r"tablet|htc|nokia|motorola|pixel|oneplus|web\.de|gmx|missive|superhuman|aol|app\b|device|ger[aä]t|torch|kännykä|"
+    r"tablet|\bcell\b|htc|nokia|motorola|pixel|oneplus|web\.de|gmx|missive|superhuman|aol|app\b|device|ger[aä]t|torch|kännykä|"
     r"puhelim|телефон|смартфон|הטלפון|הנייד|الهاتف|điện thoại",
 )
 _SENT_FROM_LATE: Final = (
@@ -269,8 +272,10 @@ def is_sent_from(line: str) -> bool:
     low = line[:200].lstrip("-_*([ \t").lower()
     if "<" in low:
         low = _LINK.sub("", low)
-    if (maybe := _MAYBE_SENT_FROM.match(low)) is not None and _DEVICES.search(low, maybe.end(), maybe.end() + 60):
-        return True
+    if (maybe := _MAYBE_SENT_FROM.match(low)) is not None:
+        rest = low[maybe.end() :]
+        if _MINE.match(rest) or _DEVICES.search(rest.partition(",")[0][:45]):
+            return True
     return _SENT_FROM.match(low) is not None or any(
         word in low and form.match(low) is not None for word, form in _SENT_FROM_LATE
     )
