@@ -23,12 +23,21 @@ def describe_death(limit: int = DELIVERY_LIMIT) -> str:
     return f"delivered more than {limit} times and never recorded (delivery_limit)"
 
 
+def is_overdelivered(reason: str) -> bool:
+    """Whether a dead letter died of its deliveries alone, so that nothing is known against the message."""
+    return reason.endswith("(delivery_limit)")
+
+
 class QueueUnavailableError(Exception):
     """The queue cannot make anything durable now. Temporary by definition: the sender keeps the message."""
 
 
 class QueueRefusedError(QueueUnavailableError):
     """The queue answered, and will not take this message now (its channel is full or not bound). Others may pass."""
+
+
+class NotBoundError(QueueRefusedError):
+    """The broker knows no queue for this message: it was deleted, or its binding is gone."""
 
 
 @dataclass(frozen=True, slots=True)

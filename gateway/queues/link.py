@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _CONNECT_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 0.2  # seconds before the second attempt, doubled each time
 _LONGEST_PAUSE: Final = 10.0
+_DECLARE_PAUSE: Final = 5.0  # seconds between two attempts to bring back what somebody deleted
 
 # What aiormq raises when a connection or channel is gone. RuntimeError: "... closed", its ChannelInvalidStateError too.
 LOST: Final = (aiormq.exceptions.AMQPError, OSError, RuntimeError, EOFError, TimeoutError)
@@ -58,6 +59,7 @@ class Link:
         self._settled = asyncio.Event()  # the first attempt has ended, well or badly
         self._broken: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._declaring: asyncio.Task[None] | None = None
         self.trouble = "not connected yet"
 
     @property
@@ -73,10 +75,11 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection for good."""
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = [task for task in (self._task, self._declaring) if task is not None]
+        self._task = self._declaring = None
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.trouble = "closed"
         self._settled.set()
 
@@ -92,6 +95,26 @@ class Link:
         """Give the connection up and make a new one."""
         if self._broken is not None and not self._broken.done():
             self._broken.set_exception(ConnectionError(reason))
+
+    def declare_again(self) -> None:
+        """Something we declared is gone: declare it once more, soon, and not more often than every few seconds."""
+        if self._task is not None and (self._declaring is None or self._declaring.done()):
+            self._declaring = asyncio.create_task(self._declare_again(), name="rabbitmq declare again")
+
+    async def _declare_again(self) -> None:
+        # A worker whose queue was deleted declares it at once, and RabbitMQ 3.10 is not good at two who do so together.
+        await asyncio.sleep(_DECLARE_PAUSE * random.uniform(0.5, 1.0))  # noqa: S311
+        connection = self._connection
+        try:
+            if connection is not None:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await declare(connection, self._topology)
+                _log.warning("RabbitMQ at %s: declared queues and bindings again", self.address)
+        except LOST as error:
+            _log.error("RabbitMQ at %s: cannot declare queues again: %s", self.address, describe(error))
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
 
     async def _keep_open(self) -> None:
         pause = _FIRST_PAUSE

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from aiormq.channel import Channel
 
-from gateway.queues.base import Outgoing, QueueRefusedError, QueueUnavailableError
+from gateway.queues.base import NotBoundError, Outgoing, QueueRefusedError, QueueUnavailableError
 from gateway.queues.frames import ACK, NACK, RETURN, Content, encode_publish, read_confirm
 from gateway.queues.tap import Tap
 from gateway.queues.topology import INBOUND, queue_name, routing_key
@@ -94,7 +94,7 @@ class Publisher:
             message, outcome = found
             key = routing_key(message.channel, message.inbox)
             if not outcome.done():
-                outcome.set_result(QueueRefusedError(f"RabbitMQ has no queue for {key}: is its binding gone?"))
+                outcome.set_result(NotBoundError(f"RabbitMQ has no queue for {key}: is its binding gone?"))
 
     def _number_of(self, message_id: str) -> int:
         return int(message_id[16:], 16) if message_id.startswith(self._life) else 0

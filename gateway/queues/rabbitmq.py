@@ -20,7 +20,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
 
-from gateway.queues.base import Delivered, Depth, Outgoing, QueueUnavailableError
+from gateway.queues.base import Delivered, Depth, NotBoundError, Outgoing, QueueUnavailableError
 from gateway.queues.lane import Lane, Tag
 from gateway.queues.link import LOST, Link, describe, is_cancelled
 from gateway.queues.publisher import Publisher
@@ -92,8 +92,13 @@ class RabbitQueue:
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Confirmed by a quorum when it returns. QueueRefusedError: this message, not the broker, is the trouble."""
-        if messages:
+        if not messages:
+            return
+        try:
             await self._within(self._publish_timeout, self._publish_all(messages), "confirm")
+        except NotBoundError:
+            self._publish_link.declare_again()
+            raise
 
     async def _publish_all(self, messages: Sequence[Outgoing]) -> None:
         connection = await self._publish_link.connection()

@@ -22,7 +22,7 @@ from pydantic_core import from_json
 
 from gateway import telemetry
 from gateway.ids import uuid7
-from gateway.queues.base import Delivered, Queue, QueueUnavailableError
+from gateway.queues.base import Delivered, Queue, QueueUnavailableError, is_overdelivered
 from gateway.store.engine import Store, is_transient
 from gateway.store.ledger import record_dead, record_tallies
 from gateway.store.overdue import overdue_stories
@@ -214,10 +214,21 @@ class Worker:
                 letters = await self._queue.consume_dead(self._batch_size)
                 await self._bury([(letter, letter.reason or "delivered too often") for letter in letters])
                 await self._queue.ack(letters)
+                await self._try_once_more(letters, stop)
             except Exception as error:
                 if not (isinstance(error, QueueUnavailableError) or is_transient(error)):
                     raise
                 _log.warning("dead letters stay in the queue for now: %s", _short(error))
+
+    async def _try_once_more(self, letters: Sequence[Delivered], stop: asyncio.Event) -> None:
+        """What was delivered too often may be innocent: workers crashed while they held it, for another's fault.
+
+        It is safe among the dead letters by now and is recorded from here, alone. If that is what kills workers, this
+        one is the last: nobody delivers it again. What can be recorded is a replayed letter then.
+        """
+        for letter in letters:
+            if is_overdelivered(letter.reason):
+                await self._handle([letter], stop)
 
     async def _notice_silence(self, stop: asyncio.Event) -> None:
         """Open tickets for calls the provider never finished telling us about."""

@@ -1,0 +1,59 @@
+"""A message that was delivered too often while workers crashed for another's fault is recorded after all."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from gateway.queues.base import DELIVERY_LIMIT, Outgoing
+from gateway.queues.embedded import EmbeddedQueue
+from gateway.store import tables as t
+from gateway.store.engine import open_store
+from gateway.store.migrate import migrate
+from gateway.worker import consume
+from gateway.worker.consume import Worker
+from normalizer.message import MESSAGE_TYPE
+from tests.worker.conversations import mail
+
+
+async def test_the_innocent_are_recorded_and_the_guilty_stay_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consume, "_DEAD_SECONDS", 0.05)
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    await store.write(migrate)
+    queue = EmbeddedQueue(tmp_path / "queue.db", min_free_bytes=0)
+    await queue.start()
+    good = mail("good@x", "alice")
+    bad = mail("bad@x", "bob").model_copy(update={"sequence": 1 << 70})  # no column holds it
+    for message in (good, bad):
+        body = message.model_dump_json().encode()
+        await queue.publish([Outgoing(body, MESSAGE_TYPE, str(message.receipt_id), "email", "support")])
+    for _ in range(DELIVERY_LIMIT + 1):
+        await queue.release(await queue.consume(10))
+    assert (await queue.depth()).dead == 2
+
+    stop = asyncio.Event()
+    working = asyncio.create_task(Worker(queue, store).run(stop))
+    letters: list[tuple[str, bool]] = []
+    async with asyncio.timeout(20):
+        while not any(revived for _, revived in letters) or len(letters) < 2:
+            rows = await store.read(lambda conn: conn.execute(select(t.dead_letters)).all())
+            letters = [(row.reason.split(":")[0], row.replayed_at is not None) for row in rows]
+            await asyncio.sleep(0.02)
+        while ("cannot be recorded", False) not in letters:
+            rows = await store.read(lambda conn: conn.execute(select(t.dead_letters)).all())
+            letters = [(row.reason.split(":")[0], row.replayed_at is not None) for row in rows]
+            await asyncio.sleep(0.02)
+    stop.set()
+    await working
+    outcomes = await store.read(
+        lambda conn: dict(conn.execute(select(t.receipts.c.receipt_id, t.receipts.c.outcome)).all())
+    )
+    assert outcomes == {good.receipt_id: "ticketed", bad.receipt_id: "dead"}
+    assert (await queue.depth()).dead == 0
+    await queue.close()
+    await store.close()
