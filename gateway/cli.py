@@ -43,6 +43,8 @@ Addresses = Annotated[
 ]
 Limit = Annotated[int, Parameter(help="How many at most.")]
 OfChannel = Annotated[Channel | None, Parameter(help="Only those of this channel.")]
+LetterInbox = Annotated[str, Parameter(help="Only those of this inbox.", show_default=False)]
+WithReason = Annotated[str, Parameter(help="Only those with these words in their reason.", show_default=False)]
 Quiet = Annotated[bool, Flag, Parameter(help="Do not print addresses and link.")]
 Letter = Annotated[int, Parameter(help="Its number in `frontdesk dead list`.")]
 
@@ -259,11 +261,14 @@ def check(*, json: Json = False) -> int:
 
 
 @dead.command(name="list")
-def dead_list(*, json: Json = False) -> int:
+def dead_list(
+    *, channel: OfChannel = None, inbox: LetterInbox = "", reason: WithReason = "", json: Json = False
+) -> int:
     """List dead letters with the reason of each."""
     from gateway.commands.dead import list_letters
+    from gateway.dead import Choice
 
-    return list_letters(as_json=json)
+    return list_letters(Choice(channel or "", inbox, reason), as_json=json)
 
 
 @dead.command(name="show")
@@ -279,14 +284,19 @@ def dead_replay(
     letter_ids: Annotated[list[int] | None, Parameter(help="Their numbers in `frontdesk dead list`.")] = None,
     /,
     *,
+    channel: OfChannel = None,
+    inbox: LetterInbox = "",
+    reason: WithReason = "",
     all: Annotated[bool, Flag, Parameter(help="All that have not been replayed yet.")] = False,
     dry_run: Annotated[bool, Flag, Parameter(help="Only say what would be replayed.")] = False,
     json: Json = False,
 ) -> int:
     """Put dead letters back into the queue under the receipt they have. Doing it twice has no second effect."""
     from gateway.commands.dead import replay_letters
+    from gateway.dead import Choice
 
-    return replay_letters(letter_ids or [], everything=all, dry_run=dry_run, as_json=json)
+    choice = Choice(channel or "", inbox, reason)
+    return replay_letters(letter_ids or [], choice, everything=all, dry_run=dry_run, as_json=json)
 
 
 @dead.command(name="drop")

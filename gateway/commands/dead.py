@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway import dead
@@ -15,12 +16,12 @@ from gateway.commands.output import note, one_line, print_json, print_line, prin
 _COLUMNS = ("id", "receipt_id", "channel", "inbox", "attempts", "reason", "died_at", "replayed_at")
 
 
-def list_letters(*, as_json: bool) -> int:
+def list_letters(choice: dead.Choice, *, as_json: bool) -> int:
     """Print the dead letters."""
 
     async def run() -> list[dict[str, Any]]:
         async with opened(store_only=True) as runtime:
-            return await runtime.store.read(dead.list_dead)
+            return await runtime.store.read(dead.list_dead, choice)
 
     letters = finish(run())
     if as_json:
@@ -59,20 +60,23 @@ def _readable(body: bytes) -> Any:
         return body.decode("utf-8", "backslashreplace")
 
 
-def replay_letters(letter_ids: Sequence[int], *, everything: bool, dry_run: bool, as_json: bool) -> int:
-    """Put dead letters back into the queue."""
-    if bool(letter_ids) == everything:
-        raise CommandError("name the dead letters to replay, or give --all", USAGE)
+def replay_letters(
+    letter_ids: Sequence[int], choice: dead.Choice, *, everything: bool, dry_run: bool, as_json: bool
+) -> int:
+    """Put dead letters back into the queue: these, or those chosen that have not been recorded since, or all such."""
+    filtered = choice != dead.Choice()
+    if bool(letter_ids) + everything + filtered != 1:
+        raise CommandError("name the dead letters to replay, or give --channel, --inbox, --reason, or --all", USAGE)
 
     async def run() -> list[int]:
         async with opened() as runtime:
-            known = {letter["id"]: letter for letter in await runtime.store.read(dead.list_dead)}
-            unknown = [str(number) for number in letter_ids if number not in known]
-            if unknown:
+            if not letter_ids:
+                waiting = await runtime.store.read(dead.choose_dead, replace(choice, replayed=False))
+                return await dead.replay(runtime, waiting, dry_run)
+            known = set(await runtime.store.read(dead.choose_dead, dead.Choice()))
+            if unknown := [str(number) for number in letter_ids if number not in known]:
                 raise CommandError(f"there is no dead letter {', '.join(unknown)}", NOT_SO)
-            waiting = [number for number, letter in known.items() if not letter.get("replayed_at")]
-            chosen = waiting if everything else list(letter_ids)
-            return await dead.replay(runtime, chosen, dry_run)
+            return await dead.replay(runtime, letter_ids, dry_run)
 
     chosen = finish(run())
     if as_json:

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.web.api import corrections, files, others, people, search, tickets, users
+from gateway.web.api import corrections, dead, files, others, people, search, tickets, users
 from gateway.web.api.answers import Handler, Window, guarded, not_allowed
 
 PREFIX: Final = "/api/v2"
@@ -43,6 +43,8 @@ _ROUTES: Final[dict[str, Handler]] = {
     "search/export": search.export,
     "suspended_tickets": others.list_suspended,
     "suspended_tickets/{id}": others.show_suspended,
+    "dead_letters": dead.list_dead,
+    "dead_letters/{id}": dead.show_dead,
     "attachments/{id}": files.show_attachment,
     "job_statuses/{id}": corrections.show_job,
     "receipts/{id}": others.show_receipt,
@@ -57,6 +59,8 @@ _WRITES: Final[dict[tuple[str, str], Handler]] = {
     ("POST", "tickets/{id}/move"): corrections.move,
     ("POST", "tickets/{id}/relate"): corrections.relate,
     ("POST", "events/{id}/undo"): corrections.undo_event,
+    ("PUT", "dead_letters/{id}/replay"): dead.replay_one,
+    ("PUT", "dead_letters/replay_many"): dead.replay_many,
     ("PUT", "users/{id}"): people.update_user,
     ("POST", "users/create_or_update"): people.create_or_update,
     ("PUT", "users/{id}/merge"): people.merge_users,
