@@ -327,11 +327,15 @@ def backup(folder: Annotated[Path, Parameter(help="A folder that is new or empty
 
 
 @verbs.command(name="console-link", group=KEEP)
-def console_link(*, json: Json = False) -> int:
+def console_link(
+    *,
+    name: Annotated[str, Parameter(help="Who will use it: corrections made in that session carry the name.")] = "",
+    json: Json = False,
+) -> int:
     """Print a one-time link that opens the console of the running Frontdesk."""
     from gateway.commands.running import print_console_link
 
-    return print_console_link(as_json=json)
+    return print_console_link(name=name, as_json=json)
 
 
 @verbs.command(group=KEEP)

@@ -44,12 +44,19 @@ def run_migrations() -> int:
     return OK
 
 
-def print_console_link(*, as_json: bool) -> int:
-    """Print a link that opens the console once. It is signed with a secret of the data folder, so any process can."""
+def print_console_link(*, name: str, as_json: bool) -> int:
+    """Print a link that opens the console once. It is signed with a secret of the data folder, so any process can.
+
+    `name`: who will use it; what is corrected in that session says so.
+    """
     from gateway.runtime import Runtime
 
     runtime = Runtime(load_settings())
-    link = f"{runtime.settings.base_url}/console/login?token={runtime.logins.issue()}"
+    try:
+        token = runtime.logins.issue(name)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from None
+    link = f"{runtime.settings.base_url}/console/login?token={token}"
     if as_json:
         print_json({"url": link})
     else:

@@ -20,6 +20,8 @@ from pydantic import SecretStr
 
 SESSION_SECONDS: Final = 12 * 3600
 LINK_SECONDS: Final = 3600
+LONGEST_NAME: Final = 80  # characters of an agent's name
+_TAKEN: Final = ("frontdesk", "console")  # what events say of the desk itself and of a session without a name
 _MOST_SESSIONS: Final = 1000
 _CLOCK_STEP: Final = 60  # seconds two processes of one machine may disagree, or a clock may be set back
 
@@ -60,12 +62,28 @@ def _read_basic(value: str) -> tuple[str, str]:
     return user, password
 
 
+def agent_name(name: str) -> str:
+    """The name of a person as it is kept, spaces trimmed. Raises ValueError when it is empty, too long or unprintable,
+    or is what the desk calls itself."""
+    name = " ".join(name.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable() or name.casefold() in _TAKEN:
+        raise ValueError(f"a name has 1 to {LONGEST_NAME} printable characters and is not {' or '.join(_TAKEN)}")
+    return name
+
+
 def _digest(value: str) -> bytes:
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    until: float
+    name: str
+
+
 class Logins:
-    """One-time links and the browser sessions they open. Lives in memory: a restart ends every session.
+    """One-time links and the browser sessions they open. Lives in memory: a restart ends every session. A link may be
+    made for somebody: the session then carries the name, and what is done in it is theirs.
 
     `issue` gives a token that `consume` takes once, within an hour, and turns into a session cookie good for 12 hours.
     Links from before this process started are refused, because whether they were used is forgotten.
@@ -76,11 +94,12 @@ class Logins:
         self._clock = clock
         self._started = clock() - _CLOCK_STEP
         self._used: dict[str, float] = {}
-        self._sessions: dict[bytes, float] = {}
+        self._sessions: dict[bytes, _Session] = {}
 
-    def issue(self) -> str:
-        """A new one-time token for `/console/login?token=...`."""
-        claim = f"{self._clock():.3f}.{secrets.token_urlsafe(18)}"
+    def issue(self, name: str = "") -> str:
+        """A new one-time token for `/console/login?token=...`. Raises ValueError for what is no name (`agent_name`)."""
+        named = base64.urlsafe_b64encode(agent_name(name).encode()).decode().rstrip("=") if name else ""
+        claim = f"{self._clock():.3f}.{secrets.token_urlsafe(18)}.{named}"
         return f"{claim}.{self._sign(claim)}"
 
     def consume(self, token: str) -> str | None:
@@ -88,18 +107,25 @@ class Logins:
         claim, _, signature = token.rpartition(".")
         if not hmac.compare_digest(self._sign(claim).encode(), signature.encode("utf-8", "surrogatepass")):
             return None
-        issued, now = float(claim.rpartition(".")[0]), self._clock()
+        moment, _, named = claim.rpartition(".")
+        issued, now = float(moment.rpartition(".")[0]), self._clock()
         if claim in self._used or not max(self._started, now - LINK_SECONDS) <= issued <= now + _CLOCK_STEP:
             return None
         self._forget(now)
         self._used[claim] = now + 2 * LINK_SECONDS
         cookie = secrets.token_urlsafe(32)
-        self._sessions[_digest(cookie)] = now + SESSION_SECONDS
+        name = base64.urlsafe_b64decode(f"{named}{'=' * (-len(named) % 4)}").decode()
+        self._sessions[_digest(cookie)] = _Session(now + SESSION_SECONDS, name)
         return cookie
 
     def is_open(self, cookie: str) -> bool:
         """Is this the cookie of a session that has not ended?"""
-        return bool(cookie) and self._sessions.get(_digest(cookie), 0.0) > self._clock()
+        session = self._sessions.get(_digest(cookie)) if cookie else None
+        return session is not None and session.until > self._clock()
+
+    def name_of(self, cookie: str) -> str:
+        """For whom the session's link was made; empty: for nobody in particular."""
+        return self._sessions[_digest(cookie)].name if self.is_open(cookie) else ""
 
     def form_token(self, cookie: str) -> str:
         """What the forms of this session carry, so that no other site can post them; says nothing of the cookie."""
@@ -120,6 +146,6 @@ class Logins:
 
     def _forget(self, now: float) -> None:
         self._used = {claim: until for claim, until in self._used.items() if until > now}
-        self._sessions = {digest: until for digest, until in self._sessions.items() if until > now}
+        self._sessions = {digest: session for digest, session in self._sessions.items() if session.until > now}
         while len(self._sessions) >= _MOST_SESSIONS:
             self._sessions.pop(next(iter(self._sessions)))

@@ -108,6 +108,32 @@ def test_link_opens_one_session_once() -> None:
     assert not logins.is_open(cookie)
 
 
+@pytest.mark.parametrize("name", ["Ada", "Zoë Ågren-Ōta", "  Ada   Lovelace ", "x" * 80, "名" * 80])
+def test_a_link_made_for_somebody_opens_their_session(name: str) -> None:
+    logins = Logins(clock=Clock())
+    token = logins.issue(name)
+    assert len(token) < 800
+    cookie = logins.consume(token) or ""
+    assert logins.name_of(cookie) == " ".join(name.split())
+    assert logins.name_of(logins.consume(logins.issue()) or "") == ""
+    logins.close(cookie)
+    assert logins.name_of(cookie) == ""
+
+
+@pytest.mark.parametrize("name", ["x" * 81, "Ada\0", "frontdesk", "Console", "\u202eadA", "   "])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(ValueError, match="a name has 1 to 80 printable characters"):
+        Logins(clock=Clock()).issue(name)
+
+
+def test_a_name_cannot_be_put_into_a_link() -> None:
+    logins = Logins(clock=Clock())
+    moment, millis, random, name, mac = logins.issue("Ada").split(".")
+    for other in ("Qm9i", "", "!!!!"):
+        assert name != other
+        assert logins.consume(".".join((moment, millis, random, other, mac))) is None
+
+
 def test_links_and_sessions_end() -> None:
     clock = Clock()
     logins = Logins(clock=clock)

@@ -72,6 +72,19 @@ async def test_split_move_merge_relate_undo(client: Any, press: Any, ids: dict[s
     assert "Corrected since: 1 message moved from" in await show(client, where)
 
 
+async def test_events_say_who_pressed(client: Any, runtime: Any, ids: dict[str, Any]) -> None:
+    cookie = runtime.logins.consume(runtime.logins.issue("Ada Lovelace"))
+    client.session_cookie = cookie
+    form = {"form_token": runtime.logins.form_token(cookie), "ticket_id": str(ids["chat_ticket"])}
+    path = f"/console/tickets/{ids['mail_ticket']}/relate"
+    answer = await client.post(
+        path, data=form, headers={"Origin": OURS}, allow_redirects=False, cookies=_cookies(client)
+    )
+    page = await show(client, answer.headers["Location"])
+    assert "by Ada Lovelace" in page
+    assert "<span>Ada Lovelace</span>" in page
+
+
 @pytest.mark.parametrize("same", ["yes", "no"])
 async def test_a_suggestion_is_shown_and_decided(
     client: Any, press: Any, store: Any, ids: dict[str, Any], same: str

@@ -26,6 +26,12 @@ def form_token(request: web.Request) -> str:
     return logins.form_token(cookie) if cookie else ""
 
 
+def session_name(request: web.Request) -> str:
+    """For whom the open session's link was made; empty: nobody in particular, or no session."""
+    logins: Logins = request.config_dict[RUNTIME].logins
+    return logins.name_of(session_cookie(request))
+
+
 def cookie_name(request: web.Request) -> str:
     """The name of the cookie, by whether browsers reach us over TLS."""
     # RFC 6265bis section 4.1.3: a name with __Secure- is taken from https only

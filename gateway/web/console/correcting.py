@@ -18,14 +18,14 @@ from gateway.store import claims, corrections
 from gateway.store.journal import CorrectionError, Done
 from gateway.store.paging import MAX_ID
 from gateway.store.undoing import undo
-from gateway.web.console.cookies import session_cookie
+from gateway.web.console.cookies import session_cookie, session_name
 from gateway.web.console.rendering import page, prefix
 from gateway.web.keys import RUNTIME
 from gateway.web.limits import read_body
 from gateway.web.origins import check_origin
 from gateway.web.reading import write
 
-ACTOR: Final = "console"  # sessions have no names
+ACTOR: Final = "console"  # of a session whose link was made for nobody in particular
 _LARGEST: Final = 64 * 1024  # bytes of a form
 _MOST_FIELDS: Final = 20
 _STATUS: Final = {"missing": 404, "invalid": 422, "conflict": 409}
@@ -56,35 +56,35 @@ async def split(request: web.Request, form: Form) -> Done:
     """POST console/tickets/{id}/split: `comment_id`, `and_following` yes or no."""
     following = form.get("and_following") == "yes"
     comment = _number(form, "comment_id")
-    return await write(request, corrections.split, _ticket(request), comment, following=following, **_by())
+    return await write(request, corrections.split, _ticket(request), comment, following=following, **_by(request))
 
 
 async def move(request: web.Request, form: Form) -> Done:
     """POST console/tickets/{id}/move: `comment_id`, `ticket_id`."""
     comment, target = _number(form, "comment_id"), _number(form, "ticket_id")
-    return await write(request, corrections.move, _ticket(request), comment, target, **_by())
+    return await write(request, corrections.move, _ticket(request), comment, target, **_by(request))
 
 
 async def merge(request: web.Request, form: Form) -> Done:
     """POST console/tickets/{id}/merge: this ticket becomes part of `ticket_id`."""
-    return await write(request, corrections.merge, _number(form, "ticket_id"), [_ticket(request)], **_by())
+    return await write(request, corrections.merge, _number(form, "ticket_id"), [_ticket(request)], **_by(request))
 
 
 async def relate(request: web.Request, form: Form) -> Done:
     """POST console/tickets/{id}/relate: `ticket_id`."""
-    return await write(request, corrections.relate, _ticket(request), _number(form, "ticket_id"), **_by())
+    return await write(request, corrections.relate, _ticket(request), _number(form, "ticket_id"), **_by(request))
 
 
 async def undo_event(request: web.Request, form: Form) -> Done:
     """POST console/events/{id}/undo; `ticket_id` is where to go back to."""
-    return await write(request, undo, _ticket(request), **_by())
+    return await write(request, undo, _ticket(request), **_by(request))
 
 
 async def decide(request: web.Request, form: Form) -> Done | None:
     """POST console/suggestions/{id}: `same` yes or no; `ticket_id` is where to go back to."""
     if form.get("same") not in ("yes", "no"):
         raise CorrectionError("invalid", "say whether they are the same person")
-    return await write(request, claims.decide, _ticket(request), same=form["same"] == "yes", **_by())
+    return await write(request, claims.decide, _ticket(request), same=form["same"] == "yes", **_by(request))
 
 
 async def _read_form(request: web.Request) -> Form:
@@ -137,5 +137,10 @@ def _explain(request: web.Request, form: Form, status: int, title: str, sentence
     return page(request, "message.html", values, status=status)
 
 
-def _by() -> dict[str, Any]:
-    return {"actor": ACTOR, "now": datetime.now(UTC)}
+def acting(request: web.Request) -> str:
+    """Who presses the buttons, as events say it."""
+    return session_name(request) or ACTOR
+
+
+def _by(request: web.Request) -> dict[str, Any]:
+    return {"actor": acting(request), "now": datetime.now(UTC)}

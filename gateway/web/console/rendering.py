@@ -13,7 +13,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from gateway.web.console import explaining
-from gateway.web.console.cookies import form_token
+from gateway.web.console.cookies import form_token, session_name
 from gateway.web.keys import RUNTIME
 
 HERE: Final = Path(__file__).parent
@@ -35,6 +35,7 @@ _SCALE: Final = ((60, "s"), (60, "min"), (24, "h"), (7, "d"))
 def page(request: web.Request, template: str, values: Mapping[str, Any], status: int = 200) -> web.Response:
     """An HTML answer."""
     common = {"prefix": prefix(request), "now": datetime.now(UTC), "form_token": form_token(request)}
+    common["session_name"] = session_name(request)
     text = _jinja.get_template(template).render(**common, **values)
     return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
 

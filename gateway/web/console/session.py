@@ -58,7 +58,7 @@ async def log_in(request: web.Request) -> web.StreamResponse:
     """
     if "prefetch" in request.headers.get("Sec-Purpose", "") + request.headers.get("Purpose", ""):
         return web.Response(status=503, text="A one-time link is not fetched ahead.")
-    cookie = request.config_dict[RUNTIME].logins.consume(request.query.get("token", "")[:200])
+    cookie = request.config_dict[RUNTIME].logins.consume(request.query.get("token", "")[:800])
     if cookie is None and not is_allowed(request):
         return _refuse(request, used=True)
     response = web.Response(status=303, headers={"Location": f"{prefix(request)}/console", **_PRIVATE})
