@@ -13,6 +13,7 @@ from normalizer import markup, quote_words
 
 MAX_LINES: Final = 20_000  # beyond, lines are kept as they are
 _MAX_LINE: Final = 1_000  # characters of a line that are looked at
+_MAX_LOOKS: Final = 2_000  # at what may introduce an older message: real mail has a few of them, a bomb has one a line
 
 
 class Parts(NamedTuple):
@@ -58,6 +59,7 @@ class _Scan:
         self.kinds = [_TEXT] * len(lines)
         self.announcements = _announcements(lines)
         self.roles: dict[int, str | None] = {}
+        self.looks = _MAX_LOOKS
         self.said = False  # the customer said something above the line that is looked at
 
     def classify(self) -> list[int]:
@@ -99,6 +101,8 @@ class _Scan:
         # Cheap tests first: most lines are prose, and the patterns are long.
         if (bare[0] in _RULES or bare[-1] in _ENDS or "--" in bare) and quote_words.SEPARATOR.match(bare):
             return 1
+        if self.looks <= 0:
+            return 0
         if number in self.announcements and (length := self.attribution(number, bare)) > 0:
             return length
         if ":" in bare[:40] or "：" in bare[:40]:
@@ -109,6 +113,7 @@ class _Scan:
         """`On ... Anna <a@b> wrote:` on one line or wrapped over up to four."""
         if not quote_words.MAY_ATTRIBUTE.match(quote_words.without_direction(bare)):
             return 0
+        self.looks -= 1
         joined = ""
         for offset in range(6):
             if number + offset >= self.total:
@@ -141,6 +146,7 @@ class _Scan:
         first = self.role(number)
         if first is None:
             return 0
+        self.looks -= 1
         roles = {first}
         blanks = 0
         last = number

@@ -90,6 +90,7 @@ class Tree:
         self.count: list[int] = outer.count if outer else [0]  # parts, of all mails inside each other together
         self.text_room = MAX_TEXT_BYTES  # octets of text parts that will still be shown
         self.html_room = MAX_HTML_BYTES
+        self.sought = b"\n--"
         self.root = self.open_part(skip_preamble(data), len(data), "text/plain")
         self.hint = self.root.parameters.get("charset")
         if self.hint is None and _HTML.match(data, self.root.start) and not self.root.has_type:
@@ -171,6 +172,7 @@ class Tree:
     def grow(self, root: Part) -> None:
         """Find all parts below `root`: one pass over the delimiter lines, innermost open boundary first."""
         stack: list[tuple[bytes, Part]] = [(self.boundary(root), root)]
+        self.seek(stack)
         leaf: Part | None = None  # the open part that is no container
         for line_start, line, after in self.delimiters(root.start):
             level, closes = self.level(stack, line)
@@ -190,6 +192,7 @@ class Tree:
                 del stack[level:]
                 if not stack:
                     return
+                self.seek(stack)
                 continue
             del stack[level + 1 :]
             default = "message/rfc822" if container.content_type == "multipart/digest" else "text/plain"
@@ -201,7 +204,15 @@ class Tree:
                     raise OverBudgetError("depth", f"parts nested more than {MAX_DEPTH} deep")
             else:
                 leaf = part
+            self.seek(stack)
         self.problem("mime_unclosed", "a multipart ends without its closing boundary")
+
+    def seek(self, stack: list[tuple[bytes, Part]]) -> None:
+        """Look from here on for lines that begin as every open boundary does: a text full of dashes has none."""
+        boundaries = [boundary for boundary, _ in stack]
+        first, last = min(boundaries), max(boundaries)
+        same = next((at for at, octet in enumerate(first) if last[at : at + 1] != octet.to_bytes()), len(first))
+        self.sought = b"\n--" + first[:same]
 
     def keep_preamble(self, container: Part, end: int) -> None:
         """What stands above the first part of a multipart that also says it is something else: others show it."""
@@ -242,7 +253,7 @@ class Tree:
             if match is not None:
                 after = match.end()
                 yield position, match.group(1).rstrip(), after
-            position = data.find(b"\n--", max(after - 1, 0)) + 1
+            position = data.find(self.sought, max(after - 1, 0)) + 1
 
     def content(self, part: Part) -> bytes:
         """The part's bytes, transfer encoding undone."""
@@ -259,8 +270,11 @@ class Tree:
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         # Looking for control characters among the octets is a hundred times faster than among the characters.
-        return text if len(data.translate(None, _CONTROL_OCTETS)) == len(data) else text.translate(_CONTROLS)
+        # And they are the same octets in UTF-8, whatever they were in the charset of the mail.
+        if len(data.translate(None, _CONTROL_OCTETS)) == len(data):
+            return text
+        octets = text.encode("utf-8", "surrogatepass")
+        return octets.translate(None, _CONTROL_OCTETS).decode("utf-8", "surrogatepass")
 
 
 _CONTROL_OCTETS: Final = bytes((*range(9), 11, 12, *range(14, 32), 127))
-_CONTROLS: Final = dict.fromkeys(_CONTROL_OCTETS)
