@@ -339,27 +339,47 @@ def console_link(
 
 
 @verbs.command(group=KEEP)
-def bench(
+def bench(  # noqa: PLR0913  options of a command line
     *,
-    messages: Annotated[int, Parameter(help="How many of each kind.")] = 5000,
+    messages: Annotated[int, Parameter(help="How many of each kind, or of the mix.")] = 5000,
+    mix: Annotated[str, Parameter(help="Messages of these channels: form=65,chat=10,mail=15,twitter=5,phone=5.")] = "",
+    rate: Annotated[float, Parameter(help="Messages of the mix a second; 0: as fast as they are taken.")] = 0.0,
+    month: Annotated[bool, Parameter(help="A simulated month: 25,000 messages, 33,000 deliveries.")] = False,
+    running: Annotated[bool, Parameter(help="Drive the desk that the settings describe, not one of its own.")] = False,
+    http: Annotated[str, Parameter(help="Where the running desk answers, if not at http_listen.")] = "",
+    smtp: Annotated[str, Parameter(help="And where it takes mail, as host:port.")] = "",
     workers: Annotated[int, Parameter(help="Worker processes on RabbitMQ + PostgreSQL.")] = 1,
     only: Annotated[Literal["embedded", "services"] | None, Parameter(help="Measure one of the two stacks.")] = None,
     queue_url: Annotated[str, Parameter(help="Use this RabbitMQ virtual host, not a private server.")] = "",
     store_url: Annotated[str, Parameter(help="Use this PostgreSQL database, which the bench may fill.")] = "",
+    write: Annotated[Path | None, Parameter(help="Measure everything, and write the tables here as Markdown.")] = None,
     json: Json = False,
 ) -> int:
     """Measure messages accepted and messages in tickets a second, embedded and on RabbitMQ + PostgreSQL.
 
-    2 KB form posts and 2 KB mails go through the real doors of real processes. Beside them stand the bare costs of
-    the same number of confirmed publishes and of rows in batches, measured in the same run.
+    2 KB form posts and 2 KB mails go through the real doors of real processes; with --mix messages of every channel,
+    with --month a month of them. Beside the first stand the bare costs of confirmed publishes and of rows in batches.
 
-    Starts private servers; the second half needs Debian's rabbitmq-server and postgresql.
-    Exit code 1: an audit did not balance, or a stack could not be measured.
+    Starts private servers; the second half needs Debian's rabbitmq-server and postgresql. With --running it fills the
+    queue and the store of that desk with made-up customers: use it before there are real ones.
+    Exit code 1: an audit did not balance, or something could not be measured.
     """
     from gateway.commands.running import run_bench
 
     return run_bench(
-        messages=messages, workers=workers, only=only or "", queue_url=queue_url, store_url=store_url, as_json=json
+        messages=messages,
+        mix=mix,
+        rate=rate,
+        month=month,
+        running=running or bool(http or smtp),
+        http=http,
+        smtp=smtp,
+        workers=workers,
+        only=only or "",
+        queue_url=queue_url,
+        store_url=store_url,
+        write=write,
+        as_json=json,
     )
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from gateway.bench.client import BenchError
-from gateway.bench.report import lines
+from gateway.bench.drive import Driven
+from gateway.bench.loads import MONTH, Wanted, drive_own, drive_running
+from gateway.bench.mix import parse_mix
+from gateway.bench.report import lines, markdown
 from gateway.bench.services import Services, private_services
 from gateway.bench.stage import Plan, Stack, run_stage
 from gateway.commands.failures import NOT_SO, OK
@@ -19,56 +24,123 @@ from gateway.commands.output import note, print_json, print_line
 
 _RATE: Final = 200.0  # messages a second at which latencies are measured (DESIGN 11)
 _SECONDS: Final = 6.0
+SEEDS_MIX: Final = "form=65,chat=10,mail=15,twitter=5,phone=5"  # that of 25,000 messages a month
 
 
-async def bench(
-    *, messages: int, as_json: bool, queue_url: str = "", store_url: str = "", workers: int = 1, only: str = ""
-) -> int:
-    """Measure both stacks and print the figures; 1 when an audit does not balance or a stack could not be measured.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says. Empty addresses: private services, and desks of the bench's own."""
 
-    With `queue_url` and `store_url` the second stack runs on these services; the database must be one for the bench.
-    """
+    messages: int = 5000
+    workers: int = 1
+    only: str = ""
+    queue_url: str = ""
+    store_url: str = ""
+    mix: str = ""
+    rate: float = 0.0
+    month: bool = False
+    write: Path | None = None
+    running: bool = False
+    http: str = ""
+    smtp: str = ""
+
+    @property
+    def loads(self) -> list[Wanted]:
+        """The loads beside, or instead of, messages of 2 KB."""
+        found = [Wanted(self.messages, self.mix, self.rate)] if self.mix else []
+        if self.write and not self.mix:
+            found.append(Wanted(min(self.messages, int(_RATE * 15)), SEEDS_MIX, _RATE))
+        if self.month or self.write:
+            found.append(Wanted(MONTH))
+        return found
+
+    @property
+    def kinds(self) -> bool:
+        """Whether to measure 2 KB messages, one kind after the other."""
+        return self.write is not None or not self.loads
+
+
+async def bench(asked: Asked, *, as_json: bool) -> int:
+    """Measure and print the figures; 1 when an audit does not balance or something could not be measured."""
     stacks: list[Stack] = []
+    loads: list[Driven] = []
     troubles: list[str] = []
-    for name in ("embedded", "services"):
-        if only in ("", name):
+    for name in ("running",) if asked.running else ("embedded", "services"):
+        if asked.running or asked.only in ("", name):
             try:
-                stacks.append(await _measure(name, messages, queue_url, store_url, workers))
+                await _measure(name, asked, stacks, loads)
             except BenchError as error:
                 troubles.append(f"{name}: {error}")
     if as_json:
-        machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()}
-        print_json({"machine": machine, "stacks": [stack.as_dict() for stack in stacks], "troubles": troubles})
+        about = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()}
+        found = {"stacks": [stack.as_dict() for stack in stacks], "loads": [load.as_dict() for load in loads]}
+        print_json({"machine": about, **found, "troubles": troubles})
     else:
-        for line in lines(stacks):
+        for line in lines(stacks, loads):
             print_line(line)
     for trouble in troubles:
         note(f"not measured: {trouble}")
-    return OK if not troubles and all(stack.balanced for stack in stacks) else NOT_SO
+    if asked.write is not None and not troubles:
+        asked.write.write_text(markdown(stacks, loads, datetime.now(UTC)), encoding="utf-8")
+        note(f"written to {asked.write}")
+    balanced = all(stack.balanced for stack in stacks) and all(load.balanced for load in loads)
+    return OK if balanced and not troubles else NOT_SO
 
 
-async def _measure(name: str, messages: int, queue_url: str, store_url: str, workers: int) -> Stack:
+async def _measure(name: str, asked: Asked, stacks: list[Stack], loads: list[Driven]) -> None:
+    if asked.mix:
+        parse_mix(asked.mix)
+    if name == "running":
+        for wanted in asked.loads or [Wanted(asked.messages, SEEDS_MIX, asked.rate)]:
+            note(f"measuring the running desk: {wanted.name}")
+            loads.append(await drive_running(wanted, asked.http, asked.smtp, note))
+            loads[-1].stack = "running desk"
+    elif name == "embedded":
+        for wanted in asked.loads:
+            async with _embedded(asked) as (plan, place):
+                await _drive(wanted, plan, place, loads)
+        if asked.kinds:
+            async with _embedded(asked) as (plan, place):
+                note("measuring the embedded default: one process, SQLite queue and store")
+                stacks.append(await run_stage(plan, place))
+    else:
+        async with _services(asked.queue_url, asked.store_url) as services:
+            for wanted in asked.loads:
+                with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
+                    await _drive(wanted, _service_plan(asked, services), Path(folder), loads)
+            if asked.kinds:
+                with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
+                    plural = "s" if asked.workers > 1 else ""
+                    note(f"measuring RabbitMQ + PostgreSQL: a gateway, {asked.workers} worker{plural}")
+                    stacks.append(await run_stage(_service_plan(asked, services), Path(folder)))
+
+
+async def _drive(wanted: Wanted, plan: Plan, folder: Path, loads: list[Driven]) -> None:
+    note(f"measuring {plan.name}: {wanted.name}")
+    driven = await drive_own(wanted, plan, folder, note)
+    driven.stack = plan.name
+    loads.append(driven)
+
+
+@asynccontextmanager
+async def _embedded(asked: Asked) -> AsyncIterator[tuple[Plan, Path]]:
     with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
-        place = Path(folder)
-        if name == "embedded":
-            store = f"sqlite:///{place / 'frontdesk.db'}"
-            note("measuring the embedded default: one process, SQLite queue and store")
-            plan = Plan("embedded", "embedded:", store, {"up": "up"}, {}, messages, _RATE, _SECONDS)
-            return await run_stage(plan, place)
-        async with _services(queue_url, store_url) as services:
-            note(f"measuring RabbitMQ + PostgreSQL: a gateway, {workers} worker{'s' if workers > 1 else ''}")
-            members = {"gateway": "serve"} | {f"worker {number + 1}": "work" for number in range(workers)}
-            plan = Plan(
-                "RabbitMQ+PostgreSQL",
-                services.queue_url,
-                services.store_url,
-                members,
-                services.pids,
-                messages,
-                _RATE,
-                _SECONDS,
-            )
-            return await run_stage(plan, place)
+        store = f"sqlite:///{Path(folder) / 'frontdesk.db'}"
+        yield Plan("embedded", "embedded:", store, {"up": "up"}, {}, asked.messages, _RATE, _SECONDS), Path(folder)
+
+
+def _service_plan(asked: Asked, services: Services) -> Plan:
+    members = {"gateway": "serve"} | {f"worker {number + 1}": "work" for number in range(asked.workers)}
+    return Plan(
+        "RabbitMQ+PostgreSQL",
+        services.queue_url,
+        services.store_url,
+        members,
+        services.pids,
+        asked.messages,
+        _RATE,
+        _SECONDS,
+    )
 
 
 @asynccontextmanager
@@ -80,3 +152,6 @@ async def _services(queue_url: str, store_url: str) -> AsyncIterator[Services]:
         raise BenchError("give --queue-url and --store-url together, or neither")
     async with private_services() as services:
         yield services
+
+
+__all__: Sequence[str] = ("Asked", "bench")

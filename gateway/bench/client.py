@@ -33,7 +33,9 @@ class Answer:
 
     due: float  # when it should have been sent: what waits in the client counts
     done: float
-    receipt: str
+    receipt: str  # the first; empty where the provider is told none
+    receipts: int = 1
+    channel: str = ""
 
 
 class Load:
@@ -42,17 +44,19 @@ class Load:
     def __init__(self) -> None:
         self.answers: list[Answer] = []
         self.failures: list[str] = []
+        self.heard = 0  # answers in all
+        self._bodies: list[bytes] | None = None  # kept only by `ask`
         self._backlog: deque[tuple[Item, float]] = deque()
         self._lanes: list[Lane] = []
         self._expected = 0
         self._moved = asyncio.Event()
 
-    async def open(self, lanes: Sequence[Lane], port: int) -> None:
-        """Connect every lane."""
+    async def open(self, lanes: Sequence[Lane], port: int, host: str = "127.0.0.1") -> None:
+        """Connect every lane. Raises OSError."""
         loop = asyncio.get_running_loop()
         for lane in lanes:
             lane.load = self
-            await loop.create_connection(partial(_itself, lane), "127.0.0.1", port)
+            await loop.create_connection(partial(_itself, lane), host, port)
             await asyncio.wait_for(lane.ready.wait(), 10)
         self._lanes = list(lanes)
 
@@ -69,11 +73,24 @@ class Load:
             lane.fill(fresh=True)
         return await self._finish(len(items))
 
+    async def ask(self, items: Sequence[Item]) -> list[bytes]:
+        """What is answered, word for word, in any order."""
+        self._bodies = []
+        if items:
+            await self.flood(items)
+        bodies, self._bodies = self._bodies, None
+        self.heard -= len(bodies)
+        return bodies
+
     async def pace(self, items: Sequence[Item], rate: float) -> list[Answer]:
         """So many a second, whether answered or not: an open loop, as customers are."""
+        return await self.play([(number / rate, item) for number, item in enumerate(items)])
+
+    async def play(self, items: Sequence[tuple[float, Item]]) -> list[Answer]:
+        """Each at its time, in seconds from now."""
         start = time.perf_counter()
-        for number, item in enumerate(items):
-            due = start + number / rate
+        for offset, item in items:
+            due = start + offset
             pause = due - time.perf_counter()
             if pause > 0:
                 await asyncio.sleep(pause)
@@ -101,10 +118,14 @@ class Load:
         item, due = self._backlog.popleft()
         return item, time.perf_counter() if fresh else due
 
-    def answered(self, due: float, answer: bytes) -> None:
+    def answered(self, item: Item, due: float, answer: bytes) -> None:
         """A lane heard that a message is durable."""
-        found = _RECEIPT.search(answer)
-        self.answers.append(Answer(due, time.perf_counter(), found[0].decode() if found else ""))
+        found = dict.fromkeys(_RECEIPT.findall(answer))  # a form's answer and the page it leads to name one receipt
+        first = next(iter(found), b"").decode()
+        self.answers.append(Answer(due, time.perf_counter(), first, max(1, len(found)), item.channel))
+        self.heard += 1
+        if self._bodies is not None:
+            self._bodies.append(answer)
         self._moved.set()
 
     def failed(self, what: str) -> None:
@@ -153,8 +174,8 @@ class Lane(asyncio.Protocol, ABC):
 
     def settle(self, answer: bytes) -> None:
         """The oldest message under way was accepted."""
-        _, due = self.under_way.popleft()
-        self.load.answered(due, answer)
+        item, due = self.under_way.popleft()
+        self.load.answered(item, due, answer)
         self.fill(fresh=self._fresh)
 
     @abstractmethod
@@ -162,16 +183,10 @@ class Lane(asyncio.Protocol, ABC):
         """Put one message on the wire."""
 
 
-class FormLane(Lane):
-    """POST /form/contact."""
+class WebLane(Lane):
+    """Whole HTTP requests, pipelined."""
 
     depth = 8
-
-    def __init__(self, inbox: str) -> None:
-        super().__init__()
-        self._head = (
-            f"POST /form/{inbox} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
-        ).encode()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready at once."""
@@ -180,7 +195,7 @@ class FormLane(Lane):
 
     def send(self, item: Item) -> None:
         """One request."""
-        self.transport.write(b"%s%d\r\n\r\n%s" % (self._head, len(item.content), item.content))
+        self.transport.write(item.content)
 
     def data_received(self, data: bytes) -> None:
         """Any number of responses."""
@@ -192,10 +207,24 @@ class FormLane(Lane):
                 return
             answer = bytes(self._heard[:stop])
             del self._heard[:stop]
-            if not answer.startswith(b"HTTP/1.1 201"):
-                self.load.failed(answer[:300].decode("latin-1"))
+            if not answer.startswith((b"HTTP/1.1 2", b"HTTP/1.1 303")):
+                self.load.failed(answer[:1000].decode("latin-1"))
                 return
             self.settle(answer)
+
+
+class FormLane(WebLane):
+    """POST /form/<inbox> of JSON bodies."""
+
+    def __init__(self, inbox: str) -> None:
+        super().__init__()
+        self._head = (
+            f"POST /form/{inbox} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
+        ).encode()
+
+    def send(self, item: Item) -> None:
+        """One request."""
+        self.transport.write(b"%s%d\r\n\r\n%s" % (self._head, len(item.content), item.content))
 
 
 class MailLane(Lane):
@@ -204,12 +233,14 @@ class MailLane(Lane):
     def __init__(self, recipient: str) -> None:
         super().__init__()
         self._recipient = recipient
-        self._replies = 0  # replies heard since the current mail began
+        self._expected: deque[bytes] = deque()  # replies to come for the current mail
 
     def send(self, item: Item) -> None:
         """The envelope; the content follows when the desk says 354."""
-        self._replies = 0
-        self.transport.write(f"MAIL FROM:<{item.sender}>\r\nRCPT TO:<{self._recipient}>\r\nDATA\r\n".encode())
+        recipients = item.recipients or (self._recipient,)
+        self._expected.extend((b"250", *[b"250"] * len(recipients), b"354", b"250"))
+        commands = [f"MAIL FROM:<{item.sender}>", *(f"RCPT TO:<{one}>" for one in recipients), "DATA", ""]
+        self.transport.write("\r\n".join(commands).encode())
 
     def data_received(self, data: bytes) -> None:
         """Any number of reply lines."""
@@ -227,11 +258,13 @@ class MailLane(Lane):
             else:
                 self.ready.set()
             return
-        self._replies += 1
-        expected = (b"250", b"250", b"354", b"250")[self._replies - 1]
-        if not line.startswith(expected):
+        expected = self._expected.popleft() if self._expected else b""
+        if not expected or not line.startswith(expected):
             self.load.failed(line.decode("latin-1"))
-        elif self._replies == 3:
-            self.transport.write(self.under_way[0][0].content.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-        elif self._replies == 4:
+        elif expected == b"354":
+            content = self.under_way[0][0].content
+            ended = content if content.endswith(b"\r\n") else content + b"\r\n"
+            stuffed = ended.replace(b"\r\n.", b"\r\n..")
+            self.transport.write((b"." if stuffed.startswith(b".") else b"") + stuffed + b".\r\n")
+        elif not self._expected:
             self.settle(line)

@@ -19,11 +19,13 @@ _WORDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One message to send: its id, and its bytes as they go into an HTTP body or after DATA."""
+    """One message to send: its id, and its bytes as they go on the wire: after DATA, or an HTTP request or its body."""
 
     name: str
     sender: str
     content: bytes
+    channel: str = ""
+    recipients: tuple[str, ...] = ()  # of a mail; empty: the lane's own
 
 
 def compose(kind: Kind, count: int) -> list[Item]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from gateway.commands.desk import finish
 from gateway.commands.failures import OK, USAGE, CommandError
@@ -64,13 +65,10 @@ def print_console_link(*, name: str, as_json: bool) -> int:
     return OK
 
 
-def run_bench(*, messages: int, workers: int, only: str, queue_url: str, store_url: str, as_json: bool) -> int:
-    """Measure both stacks; see `frontdesk bench --help`."""
+def run_bench(*, as_json: bool, **asked: Any) -> int:
+    """Measure; see `frontdesk bench --help`. `asked`: the fields of `gateway.bench.Asked`."""
     try:
-        bench = import_module("gateway.bench").bench
+        module = import_module("gateway.bench")
     except ModuleNotFoundError as error:
         raise CommandError(f"this installation cannot measure: {error}", USAGE) from None
-    chosen = bench(
-        messages=messages, workers=workers, only=only, queue_url=queue_url, store_url=store_url, as_json=as_json
-    )
-    return int(finish(chosen))
+    return int(finish(module.bench(module.Asked(**asked), as_json=as_json)))
