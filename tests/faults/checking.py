@@ -47,7 +47,8 @@ def read_stored(conn: Connection) -> Stored:
         stored.comment_of[str(row.receipt_id)] = row.id
     for row in conn.execute(select(t.update_facts.c.facts)):
         stored.facts.add(Fact("phone", row.facts["call"], row.facts["event"]))
-    stored.dead = list(conn.scalars(select(t.dead_letters.c.reason)))
+    letters = t.dead_letters.c
+    stored.dead = list(conn.scalars(select(letters.reason).where(letters.replayed_at.is_(None))))
     stored.suspended = len(conn.execute(select(t.suspended.c.id)).all())
     return stored
 

@@ -42,7 +42,7 @@ class Member:
         self.prefix: list[str] = []  # a program that changes something and then becomes ours: prlimit, taskset
         self.inherited: tuple[int, ...] = ()  # descriptors
         self._command = [*COMMAND, verb] + (["--quiet"] if verb in ("up", "serve") else [])
-        self._folder = folder
+        self.folder = folder
         self._child: Child | None = None
         self._read_log = 0
         self.log = folder / f"{name}.log"
@@ -122,7 +122,7 @@ class Desk:
     """Everything of one Frontdesk. Methods that block are called through `asyncio.to_thread`."""
 
     def __init__(self, folder: Path, *, queue_url: str = "embedded:", store_url: str = "") -> None:
-        self._folder = folder
+        self.folder = folder
         self.members: dict[str, Member] = {}
         self.store_url = store_url or f"sqlite:///{folder / 'frontdesk.db'}"
         nothing = folder / "frontdesk.toml"
@@ -140,12 +140,12 @@ class Desk:
     def add(self, name: str, verb: str, **settings: str) -> Member:
         """A process of this desk with a data folder of its own, not started yet."""
         gate = Gate(find_free_port(), find_free_port()) if verb in ("up", "serve") else None
-        own = {"FRONTDESK_DATA_DIR": str(self._folder / name)}
+        own = {"FRONTDESK_DATA_DIR": str(self.folder / name)}
         if gate is not None:
             own["FRONTDESK_HTTP_LISTEN"] = f"127.0.0.1:{gate.http}"
             own["FRONTDESK_SMTP_LISTEN"] = f"127.0.0.1:{gate.smtp}"
         own |= {f"FRONTDESK_{key.upper()}": value for key, value in settings.items()}
-        self.members[name] = member = Member(name, verb, self._environment | own, self._folder, gate)
+        self.members[name] = member = Member(name, verb, self._environment | own, self.folder, gate)
         return member
 
     @property

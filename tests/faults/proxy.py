@@ -23,6 +23,8 @@ class Relay:
         self._answering = asyncio.Event()
         self._answering.set()
         self._dark = False
+        self._refusing = False
+        self.connections = 0  # how often anybody came
         self._left: int | None = None  # bytes until every connection breaks
         self._tasks: set[asyncio.Task[None]] = set()
         self.delay = delay
@@ -73,6 +75,14 @@ class Relay:
         """Break every connection when so many bytes more have passed, in the middle of a frame."""
         self._left = count
 
+    def refuse(self) -> None:
+        """New connections are closed at once, as if nobody listened."""
+        self._refusing = True
+
+    def welcome(self) -> None:
+        """New connections are let in again."""
+        self._refusing = False
+
     def darken(self) -> None:
         """Packets vanish in both directions and nobody is told: a cable was pulled. New connections fare alike."""
         self._dark = True
@@ -83,6 +93,10 @@ class Relay:
         self.cut()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        if self._refusing:
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -89,10 +89,33 @@ class PostgresCluster:
         if not child.running:
             raise RuntimeError(f"PostgreSQL ended while starting:\n{child.last_words()}")
 
-    def create_database(self, name: str) -> str:
+    @property
+    def folder(self) -> Path:
+        """Where everything of it lies; the server's user may write there."""
+        return self._folder
+
+    def create_database(self, name: str, tablespace: str = "") -> str:
         """Create an empty database and return its URL. Raises CalledProcessError when it exists."""
-        self._run("createdb", name)
+        self._run("createdb", *(["-D", tablespace] if tablespace else []), name)
         return self.url(name)
+
+    def create_tablespace(self, name: str, folder: Path) -> None:
+        """A place for databases elsewhere, on a disk of its own perhaps."""
+        self._psql(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+
+    def drop_tablespace(self, name: str) -> None:
+        """Nothing may be left in it."""
+        self._psql(f"DROP TABLESPACE {name}")
+
+    def dump(self, name: str, target: Path) -> None:
+        """`pg_dump` of a database into a file."""
+        self._tool("pg_dump", "-Fc", "-f", str(target), "-d", name)
+
+    def restore(self, name: str, source: Path) -> None:
+        """Throw the database away and make it anew from a dump."""
+        self.drop_database(name)
+        self.create_database(name)
+        self._tool("pg_restore", "-d", name, str(source))
 
     def drop_database(self, name: str) -> None:
         """Drop a database, its sessions included."""
@@ -150,8 +173,14 @@ class PostgresCluster:
         return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *command]
 
     def _run(self, program: str, *arguments: str) -> None:
+        self._tool(program, "--maintenance-db=postgres", *arguments)
+
+    def _psql(self, statement: str) -> None:
+        self._tool("psql", "-q", "-d", "postgres", "-c", statement)
+
+    def _tool(self, program: str, *arguments: str) -> None:
         place = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "frontdesk"]
-        command = [str(self._programs / program), *place, "--maintenance-db=postgres", *arguments]
+        command = [str(self._programs / program), *place, *arguments]
         environment = os.environ | {"PGPASSWORD": self._password}
         subprocess.run(command, env=environment, capture_output=True, check=True)
 
