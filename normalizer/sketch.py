@@ -42,9 +42,9 @@ def similarity(a: tuple[int, ...], b: tuple[int, ...]) -> float:
 
     A text without words resembles nothing, not even another one.
     """
-    if not a or not b:
-        return 0.0
     ours, theirs = set(a), set(b)
+    if ours.isdisjoint(theirs):
+        return 0.0
     sample = nsmallest(SIZE, ours | theirs)
     return sum(1 for item in sample if item in ours and item in theirs) / len(sample)
 

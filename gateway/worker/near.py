@@ -1,8 +1,8 @@
 """Has this person said nearly the same before? (DESIGN 6: an edited resend; the form, then a mail with a signature.)
 
-Three steps, cheap ones first. `keys_of` names a few of the text's phrases, scoped to its author, so that two people can
-never meet here. Equal keys within the window make candidates, `resembles` compares the words. The relation is symmetric
-and looks at nothing but two messages, so it may be added to the rules of `matching` without making order matter.
+What the same author said within the window is found by its sketch (it shares a phrase) and confirmed by comparing the
+words (`resemblance`, a ratio). Two people can never meet here. The relation is symmetric and looks at nothing but two
+messages, so it may be added to the rules of `matching` without making order matter.
 
 Missing a near-duplicate costs a second ticket, as it would without this; joining two matters of one person hides one of
 them. Hence what differs has to be something added, left out or mistyped. Text in which one word stands where another
@@ -24,13 +24,11 @@ from uuid import UUID
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Levenshtein
 
-from normalizer.fingerprint import digest
-from normalizer.sketch import UNSPACED, sketch, tokens
+from normalizer.sketch import UNSPACED, similarity, sketch, tokens
 
 MIN_WEIGHT: Final = 80  # see `weight`: below it, people say the same about different matters
 RATIO: Final = 88.0  # percent; default of the setting near_duplicate_ratio
 WINDOW: Final = timedelta(minutes=60)  # default of the setting near_duplicate_window_minutes
-KEYS: Final = 4  # phrases by which a candidate is found
 MAX_LENGTH: Final = 4_000  # letters; comparing takes time that grows with their square: 1 ms for two such texts
 MAX_CANDIDATES: Final = 50  # who says more within the window is a machine, and its alerts are not compared
 _TAIL: Final = 400  # characters a signature may add
@@ -53,16 +51,10 @@ class Candidate:
         """The text as it is compared, made once however many others it is compared with."""
         return _read(self.text)
 
-
-def keys_of(author: str, text: str) -> tuple[str, ...]:
-    """Keys under which a near-duplicate by the same author is found; none for nobody and for short texts.
-
-    Texts that share a fraction J of their phrases share no key with a chance below (1 - J)**4.
-    """
-    if not author or weight(text) < MIN_WEIGHT:
-        return ()
-    scope = digest((author,))[:16]
-    return tuple(f"near:{scope}:{item:016x}" for item in sketch(text)[:KEYS])
+    @cached_property
+    def sketch(self) -> tuple[int, ...]:
+        """What it says at a glance: a fiftieth of the work of comparing the words, once it is made."""
+        return sketch(self.text)
 
 
 def confirm(
@@ -81,7 +73,7 @@ def confirm(
     alike = [
         (-score, other.at, number)
         for number, other in enumerate(around)
-        if (score := _compare(new.words, other.words, ratio)) >= ratio
+        if similarity(new.sketch, other.sketch) > 0 and (score := _compare(new.words, other.words, ratio)) >= ratio
     ]
     return [around[number] for _, _, number in sorted(alike)]
 

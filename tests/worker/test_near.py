@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from datetime import timedelta
 from uuid import UUID
 
@@ -19,10 +20,10 @@ from gateway.worker.near import (
     RATIO,
     Candidate,
     confirm,
-    keys_of,
     resemblance,
     weight,
 )
+from normalizer.sketch import similarity, sketch
 from tests.worker.conversations import START
 from tests.worker.near_pairs import DIFFERENT, LOGIN, ORDER, SAME
 
@@ -36,7 +37,7 @@ def said(text: str, *, author: str = ALICE, minute: float = 0, ticket: int = 1, 
 
 @pytest.mark.parametrize(("one", "other"), SAME.values(), ids=SAME.keys())
 def test_the_same_said_again_is_found_and_confirmed(one: str, other: str) -> None:
-    assert set(keys_of(ALICE, one)) & set(keys_of(ALICE, other))
+    assert similarity(sketch(one), sketch(other)) > 0, "found by its sketch"
     assert confirm(said(one), [said(other, ticket=7)]) == [said(other, ticket=7)]
     assert confirm(said(other), [said(one)]) == [said(one)]
 
@@ -56,10 +57,8 @@ def test_letters_alone_would_not_do() -> None:
 
 def test_different_people_never_meet() -> None:
     bob = said(LOGIN, author="email:bob@example.test")
-    assert not set(keys_of(ALICE, LOGIN)) & set(keys_of(bob.author, LOGIN))
     assert confirm(said(LOGIN), [bob]) == []
     assert confirm(said(LOGIN, author=""), [said(LOGIN, author="")]) == []
-    assert keys_of("", LOGIN) == ()
 
 
 def test_the_window_is_counted_both_ways() -> None:
@@ -80,7 +79,6 @@ def test_short_texts_are_nobodys_duplicate() -> None:
     """80 letters: below, the demo's and the archives' real texts collide; above, none does (next test)."""
     for text in ("thanks", "any news?", "Is there any update on my ticket? It is really urgent for us now."):
         assert weight(text) < MIN_WEIGHT
-        assert keys_of(ALICE, text) == ()
         assert not confirm(said(text), [said(text)])
     assert weight("何か進展はありましたか?") == 12 + 11
 
@@ -132,3 +130,36 @@ def test_one_long_word_is_read_in_one_pass(letter: str) -> None:
     pool = [said(f"{letter * 7_000} {LOGIN} {number}") for number in range(MAX_CANDIDATES)]
     for _ in range(3):
         assert confirm(said(letter * 8_000), [said(item.text) for item in pool]) == []
+
+
+def test_what_no_sketch_finds_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An author of many different letters costs a glance at each, not a comparison of all their words."""
+    texts = [scene["open"] for scene in words()["scene"] if weight(scene["open"]) >= MIN_WEIGHT][:MAX_CANDIDATES]
+    assert len(texts) >= 10
+    compared = []
+
+    def compare(one: object, other: object, least: float) -> float:
+        compared.append((one, other))
+        return 0.0
+
+    monkeypatch.setattr("gateway.worker.near._compare", compare)
+    for number, text in enumerate(texts):
+        confirm(said(text), [said(other) for other in texts[:number]])
+    assert len(compared) < len(texts)
+
+
+def test_typing_errors_are_found_by_the_sketch() -> None:
+    """Up to four of them anywhere in a letter: what the ratio would confirm, the sketch finds."""
+    rng = random.Random(5)
+    texts = [scene["open"] for scene in words()["scene"] if weight(scene["open"]) >= MIN_WEIGHT]
+    alike = lost = 0
+    for text in texts * 20:
+        other = text
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(other) - 1)
+            other = other[:place] + other[place + 1] + other[place] + other[place + 2 :]
+        if resemblance(text, other) >= RATIO:
+            alike += 1
+            lost += similarity(sketch(text), sketch(other)) == 0
+    assert alike > 300
+    assert lost < alike / 200
