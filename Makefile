@@ -2,7 +2,7 @@
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: demo run install test lint bench
+.PHONY: demo run install test chaos lint bench
 
 demo: install
 	@$(BIN)/frontdesk demo $(ARGS)
@@ -15,6 +15,15 @@ install: .venv/.installed
 test: .venv/.installed-dev
 	@sh deploy/bootstrap.sh services
 	@$(BIN)/pytest $(ARGS)
+
+# Every fault of the table: make chaos; some rows: ROW="F13 F20"; the soak: MINUTES=30; the same dice again: SEED=7.
+chaos: .venv/.installed-dev
+	@sh deploy/bootstrap.sh services
+ifdef MINUTES
+	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+else
+	@nodes=$$($(BIN)/python -m tests.faults.table $(ROW)) && SEED=$(SEED) $(BIN)/pytest -m "chaos or not chaos" $$nodes $(ARGS)
+endif
 
 lint: .venv/.installed-dev
 	@$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs, on Debian or Ubuntu and as root, what the tests start privately: RabbitMQ, PostgreSQL, Dovecot, Postfix and
-# chromium with fonts for the scripts our tests write in. Nothing is started or enabled: a policy-rc.d that answers 101 ("not allowed",
+# Installs, on Debian or Ubuntu and as root, what the tests start privately: RabbitMQ, PostgreSQL, Dovecot, Postfix,
+# chromium with fonts for the scripts our tests write in, strace and libfaketime. Nothing is started or enabled: a policy-rc.d that answers 101 ("not allowed",
 # see invoke-rc.d(8)) is in place while packages are configured. Run it as often as you like; what is there is left alone.
 set -eu
 
@@ -21,9 +21,12 @@ has_font ru || want fonts-dejavu-core
 has_font zh-tw || want fonts-wqy-zenhei
 have ps || want procps
 have setpriv || want util-linux
+# What the fault tests break processes with (make chaos).
+have strace || want strace
+ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || want libfaketime
 
 if [ -z "$wanted" ]; then
-    say "RabbitMQ, PostgreSQL, Dovecot, Postfix and chromium are installed"
+    say "RabbitMQ, PostgreSQL, Dovecot, Postfix, chromium, strace and libfaketime are installed"
     exit 0
 fi
 if ! have apt-get; then

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 _HERE: Final = "tests/faults/"
+_QUEUE: Final = "tests/contract/test_queue_embedded.py"
 RANGE: Final = (*range(1, 50), 54, *range(57, 61))  # F50 to F53, F55 and F56 are proved with their channels
 
 
@@ -182,7 +183,7 @@ ROWS: Final = (
             "test_database.py::test_an_older_backup_is_restored",
             "tests/channels/test_poller.py::test_what_was_not_durable_is_read_again",
         ),
-        reason="there is no archive of what was accepted: what came after the backup is named by the audit, not restored",
+        reason="there is no archive of what was accepted: the audit names what came after the backup",
     ),
     Row(
         "F37",
@@ -190,8 +191,7 @@ ROWS: Final = (
         (
             "test_disk.py::test_below_the_watermark_senders_are_asked_to_wait",
             "test_disk.py::test_the_last_byte_is_taken",
-            "tests/contract/test_queue_embedded.py::"
-            "test_a_disk_that_refuses_is_a_temporary_error_and_keeps_what_was_accepted",
+            f"{_QUEUE}::test_a_disk_that_refuses_is_a_temporary_error_and_keeps_what_was_accepted",
         ),
     ),
     Row("F38", "spool out of inodes", ("test_disk.py::test_inodes_run_out",)),

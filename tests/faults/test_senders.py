@@ -21,6 +21,7 @@ from tests.faults.desk import Desk, embedded, until
 from tests.faults.injecting import memory_limit
 from tests.faults.journal import Fact, Journal
 from tests.faults.probing import compose_mail, post_form, send_mail
+from tests.worker.conversations import mail
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -33,22 +34,20 @@ async def test_a_mail_server_dies_after_the_dot_and_sends_again(tmp_path: Path, 
         journal.attempt(Fact("email", message_id), message_id)
         for _ in range(2):
             reader, writer = await asyncio.open_connection("127.0.0.1", gate.smtp)
-            for words in (
-                b"",
-                b"EHLO peer\r\n",
-                b"MAIL FROM:<probe@customer.example>\r\n",
-                b"RCPT TO:<support@localhost>\r\n",
-            ):
-                writer.write(words)
-                await _read_reply(reader)
-            writer.write(b"DATA\r\n")
-            await _read_reply(reader)
+            await _until_data(reader, writer)
             writer.write(compose_mail(message_id, message_id) + b".\r\n")
             await writer.drain()
             writer.transport.abort()
         assert await send_mail(gate, message_id, journal=journal) == 250
         balance = await check(desk, journal, at_least=1)
         assert balance.stored == 1
+
+
+async def _until_data(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    mail_from, to = b"MAIL FROM:<probe@customer.example>\r\n", b"RCPT TO:<support@localhost>\r\n"
+    for words in (b"", b"EHLO peer\r\n", mail_from, to, b"DATA\r\n"):
+        writer.write(words)
+        await _read_reply(reader)
 
 
 async def _read_reply(reader: asyncio.StreamReader) -> None:
@@ -61,14 +60,10 @@ async def _read_reply(reader: asyncio.StreamReader) -> None:
 
 async def test_a_chat_sends_a_thousand_unacknowledged_messages_at_once(tmp_path: Path, journal: Journal) -> None:
     """A widget comes back after an outage: it is slowed down, told so, and in the end all of it is there once."""
-    async with (
-        embedded(tmp_path, inboxes__website__messages_per_minute="100000") as desk,
-        aiohttp.ClientSession() as http,
-    ):
-        url = desk.gates[0].url
-        async with http.post(
-            f"{url}/chat/website/sessions", data=b"{}", headers={"Content-Type": "application/json"}
-        ) as got:
+    slow = {"inboxes__website__messages_per_minute": "3000"}
+    async with embedded(tmp_path, **slow) as desk, aiohttp.ClientSession() as http:
+        url, headers = desk.gates[0].url, {"Content-Type": "application/json"}
+        async with http.post(f"{url}/chat/website/sessions", data=b"{}", headers=headers) as got:
             token = (await got.json())["session_token"]
         waiting = {f"old-{number}": f"old-{number} where is my parcel?" for number in range(1000)}
         for name, words in waiting.items():
@@ -101,7 +96,7 @@ async def test_a_chat_sends_a_thousand_unacknowledged_messages_at_once(tmp_path:
 
 
 async def test_a_message_that_no_worker_can_record(tmp_path: Path, journal: Journal) -> None:
-    """It is tried a few times, then visible among the dead with its reason; its neighbours are unharmed and in order."""
+    """It is tried a few times, then visible among the dead with its reason; its neighbours are unharmed."""
     async with embedded(tmp_path) as desk:
         gate = desk.gates[0]
         await post_form(gate, "before", journal=journal)
@@ -166,15 +161,7 @@ async def _send_raw(port: int, content: bytes) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(60):
-            for words in (
-                b"",
-                b"EHLO peer\r\n",
-                b"MAIL FROM:<a@b.example>\r\n",
-                b"RCPT TO:<support@localhost>\r\n",
-                b"DATA\r\n",
-            ):
-                writer.write(words)
-                await _read_reply(reader)
+            await _until_data(reader, writer)
             writer.write(content + b"\r\n.\r\n")
             await writer.drain()
             return int((await reader.readline())[:3] or 0)
@@ -205,7 +192,7 @@ async def test_an_older_gateway_and_this_worker(tmp_path: Path, journal: Journal
     worker = desk.add("worker", "work", data_dir=folder)
     try:
         await asyncio.to_thread(worker.start, wait=False)
-        await until(lambda: (tmp_path / "frontdesk.db").exists(), timeout=30, what="the tables")
+        await until((tmp_path / "frontdesk.db").exists, timeout=30, what="the tables")
         await asyncio.to_thread(old.start)
         async with Crowd([desk.gates[0]], journal, each=1) as crowd:
             await crowd.hear(30)
@@ -235,8 +222,6 @@ def _older_commit(root: Path) -> str | None:
 
 
 def _from_tomorrow(journal: Journal) -> Outgoing:
-    from tests.worker.conversations import mail
-
     message = mail("tomorrow@customer.example", "alice", text="from tomorrow")
     fact = Fact("email", "tomorrow@customer.example")
     journal.attempt(fact, "from tomorrow")
