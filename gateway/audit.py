@@ -150,6 +150,10 @@ def _check_comments(conn: Connection, report: AuditReport) -> None:
     held = select(receipts.c.receipt_id).join(suspended, suspended.c.receipt_id == receipts.c.receipt_id, isouter=True)
     for receipt in conn.scalars(held.where(receipts.c.outcome == "suspended", suspended.c.id.is_(None)).limit(_SHOWN)):
         report.broken.append(f"receipt {receipt} says it is suspended, and what was held is gone")
+    freed = select(suspended.c.id).join(receipts, receipts.c.receipt_id == suspended.c.receipt_id, isouter=True)
+    waits = suspended.c.decision.is_(None) & receipts.c.outcome.is_distinct_from("suspended")
+    for number in conn.scalars(freed.where(waits).limit(_SHOWN)):
+        report.broken.append(f"suspended message {number} waits, and its receipt does not say so")
     orphans = select(comments.c.id).join(receipts, comments.c.receipt_id == receipts.c.receipt_id, isouter=True)
     for comment in conn.scalars(orphans.where(receipts.c.receipt_id.is_(None)).limit(_SHOWN)):
         report.broken.append(f"comment {comment} has no receipt")

@@ -64,6 +64,8 @@ verbs = App(
 )
 dead = App(name="dead", help="Messages that could not be recorded: look, try them again, or give them up.", group=KEEP)
 verbs.command(dead)
+suspended = App(name="suspended", help="Messages held for a person: look, let them in, or set them aside.", group=KEEP)
+verbs.command(suspended)
 
 
 @verbs.command(group=RUN)
@@ -305,6 +307,74 @@ def dead_drop(letter_id: Letter, /, *, yes: Annotated[bool, Flag, Parameter(help
     from gateway.commands.dead import drop_letter
 
     return drop_letter(letter_id, confirmed=yes)
+
+
+Held = Annotated[list[int], Parameter(help="Their numbers in `frontdesk suspended list`.")]
+OfInbox = Annotated[str, Parameter(help="Only those of this inbox.")]
+WithCause = Annotated[str, Parameter(help="Only those whose cause contains this.")]
+Since = Annotated[str, Parameter(help="Only those received at or after this date or time (UTC).")]
+Until = Annotated[str, Parameter(help="Only those received before it.")]
+
+
+@suspended.command(name="list")
+def suspended_list(
+    *,
+    channel: OfChannel = None,
+    inbox: OfInbox = "",
+    cause: WithCause = "",
+    since: Since = "",
+    until: Until = "",
+    limit: Limit = 100,
+    json: Json = False,
+) -> int:
+    """List the messages that wait, oldest first, with the cause of each."""
+    from gateway.commands.suspended import list_suspended, read_choice
+
+    return list_suspended(read_choice(channel or "", inbox, cause, since, until), limit=limit, as_json=json)
+
+
+@suspended.command(name="recover")
+def suspended_recover(ids: Held, /, *, json: Json = False) -> int:
+    """Make tickets of these messages as they are, whatever held them. Doing it twice has no second effect."""
+    from gateway.commands.suspended import recover_suspended
+
+    return recover_suspended(ids, as_json=json)
+
+
+@suspended.command(name="reject")
+def suspended_reject(ids: Held, /, *, json: Json = False) -> int:
+    """Set these messages aside: they leave the list, are kept with every byte, and can still be recovered."""
+    from gateway.commands.suspended import reject_suspended
+
+    return reject_suspended(ids, as_json=json)
+
+
+@verbs.command(group=KEEP)
+def replay(  # noqa: PLR0913  what a person may ask for
+    ids: Annotated[list[int] | None, Parameter(help="Their numbers in `frontdesk suspended list`.")] = None,
+    /,
+    *,
+    all: Annotated[bool, Flag, Parameter(help="All that wait.")] = False,
+    channel: OfChannel = None,
+    inbox: OfInbox = "",
+    cause: WithCause = "",
+    since: Since = "",
+    until: Until = "",
+    dry_run: Annotated[bool, Flag, Parameter(help="Only show what would come out.")] = False,
+    wait: Annotated[bool, Flag, Parameter(help="Also work here until every message has an outcome.")] = False,
+    json: Json = False,
+) -> int:
+    """Read suspended messages again: their original bytes with this version's code, under the receipt they have.
+
+    What can be read now becomes a ticket, through the queue; what cannot stays suspended with its new cause. Doing it
+    twice has no second effect. Dead letters have `frontdesk dead replay`.
+
+    Exit code 1: one of them does not wait, or its original cannot be had.
+    """
+    from gateway.commands.suspended import read_choice, replay_suspended
+
+    choice = read_choice(channel or "", inbox, cause, since, until)
+    return replay_suspended(ids or [], choice, everything=all, dry_run=dry_run, wait=wait, as_json=json)
 
 
 @verbs.command(group=KEEP)

@@ -17,6 +17,10 @@ def get_receipt(conn: Connection, receipt_id: UUID) -> Row | None:
     if row is None:
         return None
     receipt = dict(row)
+    if receipt["ticket_id"] is None and receipt["duplicate_of"] is not None:
+        # The first delivery was held when this one was recorded, and may have been let in since.
+        first = select(receipts.c.ticket_id, receipts.c.comment_id).where(receipts.c.receipt_id == row["duplicate_of"])
+        receipt |= conn.execute(first).mappings().first() or {}
     if receipt["ticket_id"] is not None:
         receipt["ticket_id"] = survivor(conn, receipt["ticket_id"])
     return receipt

@@ -284,8 +284,8 @@ async def test_an_explanation_tells_rule_evidence_refusals_and_corrections(send:
 
 def test_the_readme_names_addresses_that_exist() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    table = text.split("## Correcting what was decided")[1].split("\n## ")[0]
-    named = re.findall(r"`(GET|POST|PUT) ([a-z_]+/[a-z_/{}]+)`", table)
+    table = text.split("## Correcting what was decided")[1].split("\n## The promise")[0]
+    named = re.findall(r"`(GET|POST|PUT|DELETE) ([a-z_]+/[a-z_/{}]+)`", table)
     assert len(named) >= 12
     known = {("GET", path) for path in _ROUTES} | set(_WRITES)
     assert [one for one in named if one not in known] == []

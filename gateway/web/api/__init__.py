@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.web.api import corrections, dead, files, others, people, search, tickets, users
+from gateway.web.api import corrections, dead, files, others, people, search, suspended, tickets, users
 from gateway.web.api.answers import Handler, Window, guarded, not_allowed
 
 PREFIX: Final = "/api/v2"
@@ -41,8 +41,8 @@ _ROUTES: Final[dict[str, Handler]] = {
     "search": search.search,
     "search/count": search.count,
     "search/export": search.export,
-    "suspended_tickets": others.list_suspended,
-    "suspended_tickets/{id}": others.show_suspended,
+    "suspended_tickets": suspended.list_suspended,
+    "suspended_tickets/{id}": suspended.show_suspended,
     "dead_letters": dead.list_dead,
     "dead_letters/{id}": dead.show_dead,
     "attachments/{id}": files.show_attachment,
@@ -65,6 +65,12 @@ _WRITES: Final[dict[tuple[str, str], Handler]] = {
     ("POST", "users/create_or_update"): people.create_or_update,
     ("PUT", "users/{id}/merge"): people.merge_users,
     ("POST", "users/{id}/unmerge"): people.unmerge_user,
+    ("PUT", "suspended_tickets/recover_many"): suspended.recover_many,
+    ("DELETE", "suspended_tickets/destroy_many"): suspended.reject_many,
+    ("PUT", "suspended_tickets/replay_many"): suspended.replay_many,
+    ("DELETE", "suspended_tickets/{id}"): suspended.reject_one,
+    ("PUT", "suspended_tickets/{id}/recover"): suspended.recover_one,
+    ("PUT", "suspended_tickets/{id}/replay"): suspended.replay_one,
     ("POST", "suggestions/{id}/join"): people.join_suggested,
     ("POST", "suggestions/{id}/decline"): people.decline_suggested,
 }

@@ -1,4 +1,4 @@
-"""What is ours (receipts), what waits for a person (suspended tickets), and empty lists of what we do not have."""
+"""What is ours (receipts), and empty lists of what we do not have."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from uuid import UUID
 
 from aiohttp import web
 
-from gateway.store import suspended
 from gateway.store.explanations import explain
 from gateway.store.paging import Page
 from gateway.store.receipts import get_receipt
 from gateway.web.api import event_shapes, shapes
 from gateway.web.api.answers import Handler, answer, base_url, not_allowed, not_found
-from gateway.web.api.envelopes import envelope, read_ask, read_id, read_sort
+from gateway.web.api.envelopes import envelope, read_ask
 from gateway.web.reading import read
 
 # Path -> name in the envelope. Clients list these before they look at tickets.
@@ -86,23 +85,6 @@ async def show_settings(request: web.Request) -> web.Response:
     return answer(
         {"settings": {"tickets": tickets, "api": {"accepted_api_agreement": True}, "localization": {"locale_ids": [1]}}}
     )
-
-
-async def list_suspended(request: web.Request) -> web.Response:
-    """GET suspended_tickets."""
-    ask = read_ask(request.query)
-    newest = read_sort(request.query, {"created_at": "id", "id": "id"}, "id") == "-id"
-    page = await read(request, suspended.page_suspended, ask, descending=newest)
-    rows = [shapes.suspended(row, base_url(request)) for row in page.rows]
-    return answer(envelope(request, "suspended_tickets", rows, page, ask))
-
-
-async def show_suspended(request: web.Request) -> web.Response:
-    """GET suspended_tickets/{id}."""
-    row = await read(request, suspended.get_suspended, read_id(request))
-    if row is None:
-        raise not_found()
-    return answer({"suspended_ticket": shapes.suspended(row, base_url(request))})
 
 
 async def show_receipt(request: web.Request) -> web.Response:

@@ -259,7 +259,7 @@ def attachment(row: Row, base: str) -> Row:
 
 
 def suspended(row: Row, base: str) -> Row:
-    """A suspended message. `cause` is a sentence."""
+    """A suspended message. `cause` is a sentence; `decision` (ours) is null while it waits."""
     message = row["message"] if isinstance(row["message"], dict) else {}
     author = message.get("author") or {}
     external_id = str(message.get("external_id") or "")
@@ -281,14 +281,17 @@ def suspended(row: Row, base: str) -> Row:
         "content": str(message.get("full_text") or message.get("text") or ""),
         "cause": row["cause"],
         "message_id": f"<{external_id}>" if external_id and row["channel"] == "email" else external_id or None,
-        "ticket_id": None,
+        "ticket_id": row.get("ticket_id"),
         "recipient": _recipient(source).get("value"),
         "created_at": timestamp(row["received_at"]),
-        "updated_at": timestamp(row["received_at"]),
+        "updated_at": timestamp(row["decided_at"] or row["replayed_at"] or row["received_at"]),
         "via": via(row["channel"], source),
         "brand_id": None,
         "receipt_id": str(row["receipt_id"]),
         "inbox": row["inbox"],
+        "decision": row["decision"],
+        "decided_by": row["decided_by"],
+        "replayed_by": row["replayed_by"],
         "attachments": [attachment(file, base) for file in row.get("attachments", ())],
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.web.console import correcting, files, live, pages, session
+from gateway.web.console import correcting, deciding, files, live, pages, session
 
 
 def routes() -> list[web.RouteDef]:
@@ -28,6 +28,10 @@ def routes() -> list[web.RouteDef]:
         _post("/console/suggestions/{id:[0-9]{1,18}}", correcting.decide),
         _get("/console/suspended/{id:[0-9]{1,18}}", pages.show_suspended),
         _get("/console/suspended/{id:[0-9]{1,18}}/original", files.download_suspended_original),
+        _get("/console/suspended/{id:[0-9]{1,18}}/text", files.show_suspended_text),
+        _post("/console/suspended/{id:[0-9]{1,18}}/recover", deciding.recover),
+        _post("/console/suspended/{id:[0-9]{1,18}}/replay", deciding.read_again),
+        _post("/console/suspended/{id:[0-9]{1,18}}/reject", deciding.reject),
         _get("/console/dead/{id:[0-9]{1,18}}", pages.show_dead_letter),
         _get("/console/dead/{id:[0-9]{1,18}}/body", files.download_dead_letter),
         _get("/console/receipts/{id}", pages.show_receipt),

@@ -31,7 +31,8 @@ _MOST_FIELDS: Final = 20
 _STATUS: Final = {"missing": 404, "invalid": 422, "conflict": 409}
 
 Form = Mapping[str, str]
-Action = Callable[[web.Request, Form], Awaitable[Done | None]]
+Action = Callable[[web.Request, Form], Awaitable[Done | str | None]]
+"""A correction that was made, or where to go below the console."""
 
 
 def taking(action: Action) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -117,8 +118,10 @@ def _number(form: Form, name: str) -> int:
     return int(text)
 
 
-def _next(request: web.Request, form: Form, done: Done | None) -> str:
-    """The ticket it is about, with a line that says what was done."""
+def _next(request: web.Request, form: Form, done: Done | str | None) -> str:
+    """The ticket it is about, with a line that says what was done; or the page the action names."""
+    if isinstance(done, str):
+        return f"{prefix(request)}/console{done}"
     ticket = done.ticket_id if done and done.ticket_id is not None else _back(form)
     if ticket is None:
         return f"{prefix(request)}/console"

@@ -99,6 +99,9 @@ def _event(kind: str, detail: Mapping[str, Any]) -> str:
         "linked": f"Linked with #{other}",
         "updated": "More became known",
         "dropped": "A dead letter was dropped",
+        "recovered": f"Let in by {detail.get('actor', '')}; it was held: {detail.get('cause', '')}",
+        "replayed": f"Read again for {detail.get('actor', '')}; it was held: {detail.get('cause', '')}",
+        "rejected": f"Set aside by {detail.get('actor', '')}",
     }
     return sentences.get(kind, kind.replace("_", " ").capitalize())
 

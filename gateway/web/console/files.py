@@ -33,6 +33,7 @@ _SOUNDS: Final = (
     (b"\xff\xf3", "audio/mpeg"),
     (b"OggS", "audio/ogg"),
 )
+_MOST_TEXT: Final = 4_000_000  # bytes of an original shown as text; the download has all of it
 _MOST_INLINE: Final = 4_000_000  # bytes of pictures inside one mail
 _CID: Final = re.compile(r'\ssrc="cid:([^"]{1,300})"')
 _MAIL_CSP: Final = (
@@ -99,6 +100,16 @@ async def download_suspended_original(request: web.Request) -> web.Response:
     """GET console/suspended/{id}/original: byte for byte what arrived."""
     row = await read(request, get_suspended, int(request.match_info["id"]))
     return await _download_original(request, row, "suspended")
+
+
+async def show_suspended_text(request: web.Request) -> web.Response:
+    """GET console/suspended/{id}/text: what arrived, as plain text that no browser takes for anything else."""
+    row = await read(request, get_suspended, int(request.match_info["id"]))
+    body = await read_bytes(request, row, "original", "original_blob") if row else None
+    if body is None:
+        raise web.HTTPNotFound
+    text = body[:_MOST_TEXT].decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return web.Response(text=text, content_type="text/plain", headers=INERT)
 
 
 async def download_dead_letter(request: web.Request) -> web.Response:

@@ -24,11 +24,11 @@ _ROWS: Final = 50
 _COMMENTS: Final = 100
 _LONG_TEXT: Final = 20_000  # characters shown in place; the rest is behind a link
 _PREVIEW: Final = 6000  # bytes of an original shown in place
-_LISTS: Final = ("newest", "waiting", "suspended", "dead")
+_LISTS: Final = ("newest", "waiting", "suspended", "aside", "dead")
 
 
 async def show_list(request: web.Request) -> web.StreamResponse:
-    """GET console: `list` newest, waiting, suspended or dead; `channel`; `q` searches; `after`, `before` page."""
+    """GET console: `list` newest, waiting, suspended, aside, dead; `channel`; `q` searches; `after`, `before` page."""
     query = request.query
     words = query.get("q", "").strip()
     if (receipt := _as_uuid(words)) is not None:
@@ -76,7 +76,8 @@ async def show_suspended(request: web.Request) -> web.StreamResponse:
         return _missing(request, "There is no such suspended message", "Perhaps somebody has dealt with it.")
     original = await read_bytes(request, row, "original", "original_blob")
     message = row["message"] if isinstance(row["message"], dict) else {}
-    return page(request, "suspended.html", {"held": row, "message": message, **_preview(original)})
+    again = "read" in request.query and row["decision"] is None
+    return page(request, "suspended.html", {"held": row, "message": message, "again": again, **_preview(original)})
 
 
 async def show_dead_letter(request: web.Request) -> web.StreamResponse:
@@ -125,6 +126,7 @@ def _read_list(conn: Connection, name: str, channel: str, words: str, ask: Ask) 
         "channels": tickets.channel_counts(conn),
         "waiting": tickets.waiting_count(conn),
         "suspended": suspended.count_suspended(conn),
+        "aside": suspended.count_suspended(conn, "rejected"),
         "dead": suspended.count_dead_letters(conn),
         "revision": timeline.revision(conn),
     }
@@ -133,8 +135,9 @@ def _read_list(conn: Connection, name: str, channel: str, words: str, ask: Ask) 
 def _read_page(conn: Connection, name: str, channel: str, words: str, ask: Ask) -> Page:
     if words:
         return list_found(conn, parse_query(words), ask, datetime.now(UTC))
-    if name == "suspended":
-        return suspended.page_suspended(conn, ask, descending=True)
+    if name in ("suspended", "aside"):
+        decision = "rejected" if name == "aside" else None
+        return suspended.page_suspended(conn, ask, descending=True, decision=decision)
     if name == "dead":
         return suspended.page_dead_letters(conn, ask)
     return tickets.newest_first(conn, ask, channel, waiting=name == "waiting")
