@@ -21,10 +21,11 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from multidict import MultiDict, MultiMapping
+from multidict import MultiDict, MultiDictProxy, MultiMapping
 from pydantic import Field, SecretStr
 from twilio.request_validator import HMAC_SHA1, HMAC_SHA256, RequestValidator
 from twilio.twiml.voice_response import VoiceResponse
@@ -48,6 +49,7 @@ _TAILS: Final[Mapping[str, Event]] = {
     "fallback": "fallback",
 }
 _MAX_FIELDS: Final = 500  # Twilio sends about 40 and adds some without notice
+_REMEMBERED: Final = 16 * 1024  # octets of a body; Twilio's have two thousand
 _SID: Final = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 _UNANSWERED: Final = frozenset({"busy", "failed", "no-answer", "canceled"})
 _TERMINAL: Final = _UNANSWERED | {"completed"}
@@ -249,11 +251,21 @@ def _parameters(raw: Raw) -> MultiMapping[str]:
         return request.query
     if _is_json(raw):
         return _json_parameters(raw.body)
+    return _remembered(raw.body) if len(raw.body) <= _REMEMBERED else _form_parameters(raw.body)
+
+
+@lru_cache(maxsize=4)
+def _remembered(body: bytes) -> MultiMapping[str]:
+    """The same body is read to check its signature, its account and what it says, one after the other."""
+    return _form_parameters(body)
+
+
+def _form_parameters(body: bytes) -> MultiMapping[str]:
     try:
-        pairs = parse_qsl(raw.body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
         raise Refused(400, f"more than {_MAX_FIELDS} form fields") from None
-    return MultiDict(pairs)
+    return MultiDictProxy(MultiDict(pairs))
 
 
 def _is_json(raw: Raw) -> bool:
