@@ -71,7 +71,11 @@ def to_marked_text(html: str) -> str:
         return tags.strip_tags(html)
     low = _without_sheets(html.lower())
     telling = any(word in low for word in _TELLING)
-    return Renderer(look_inside=telling).render((_full_reader if telling else _shape_reader).clean(html))
+    if not telling:
+        return Renderer(look_inside=False).render(_shape_reader.clean(html))
+    text = Renderer().render(_full_reader.clean(html))
+    # Who hides everything hides nothing: a mail is not shown empty.
+    return text if text.strip() else Renderer(look_inside=False).render(_shape_reader.clean(html))
 
 
 def _without_sheets(low: str) -> str:

@@ -14,9 +14,10 @@ from typing import Final
 from normalizer import charset, encodings, headers
 from normalizer.message import Hit
 
-MAX_HEADER_BYTES: Final = 262_144  # one header block, the top one or a part's
+MAX_HEADER_BYTES: Final = 524_288  # one header block, the top one or a part's
 MAX_FIELDS: Final = 1_000
 MAX_FIELD_BYTES: Final = 65_536
+_LONG_FIELDS: Final = frozenset({"to", "cc", "references"})  # of these as much is read as others may have
 MAX_PARTS: Final = 1_000
 MAX_DEPTH: Final = 50
 MAX_WORDS: Final = 2_000  # encoded words in one header block
@@ -128,7 +129,9 @@ class Tree:
             raise OverBudgetError("header_fields", f"more than {MAX_FIELDS} header fields")
         if self.data.count(b"=?", start, body) > MAX_WORDS:
             raise OverBudgetError("encoded_words", f"more than {MAX_WORDS} encoded words in a header")
-        if body - start > MAX_FIELD_BYTES and any(len(value) >= MAX_FIELD_BYTES for _, value in fields):
+        if body - start > MAX_FIELD_BYTES and any(
+            len(value) >= MAX_FIELD_BYTES and name not in _LONG_FIELDS for name, value in fields
+        ):
             raise OverBudgetError("field_bytes", f"a header field of more than {MAX_FIELD_BYTES} octets")
 
     def describe(self, part: Part) -> None:

@@ -21,7 +21,7 @@ def message_ids(field: str, *, loose: bool = False) -> list[str]:
 
     `Your message of Monday` has none. `loose` takes a bare `left@right` too, for a Message-ID without brackets.
     """
-    field = field[:65_536]
+    field = field[-65_536:]  # the newest stand last
     found = [item for item in _ID.findall(field) if _is_id(item)]
     if not found and "<" in field and "@" in field:
         # `<a b@x>` and ids folded in the middle: white space inside brackets is damage, not meaning.
