@@ -24,7 +24,7 @@ from gateway.store.people import Ours, find_holders, meet, meet_callers, own_add
 from gateway.store.profiles import Profile, create_or_update, update_customer
 from gateway.store.record import record
 from gateway.store.undoing import undo
-from normalizer.message import Author, Message, MessageDraft, Trust, stamp
+from normalizer.message import Author, Hit, Message, MessageDraft, Trust, stamp
 from tests.corrections.conftest import NOW, image
 from tests.worker.conversations import START, mail
 
@@ -294,7 +294,11 @@ async def test_joins_that_make_no_sense(store: Store, source: int, target: int, 
 
 # --- first contact ---------------------------------------------------------------------------------------------------
 
-OURS = Ours(frozenset({"email:support@desk.test", "x:42"}), frozenset({"in.desk.test"}))
+OURS = Ours(
+    frozenset({"email:support@desk.test", "x:42"}),
+    frozenset({"in.desk.test"}),
+    frozenset({"boss@desk.test", "*@team.test"}),
+)
 
 
 def by(value: str | None, kind: str = "email", name: str = "", trust: Trust = "unverified", **more: Any) -> Message:
@@ -313,11 +317,17 @@ NOBODY = {
     "a group that rewrites From": by(
         "info@list.test", name="Ann via Info", fields={"x-original-from": "ann@example.test"}
     ),
+    "a mail server that reports": by("mailer-daemon@mx.test", automated=(Hit(name="bounce"),)),
+    "a colleague who forwards what nobody can read": by("boss@desk.test", subject="Fwd: Where is my order?"),
+    "another of our own people who forwards": by("eve@team.test", subject="WG: Rechnung"),
     "an address longer than addresses are": by("a" * 330 + "@x.test"),
 }
 SOMEBODY = {
     "a customer": by("ann@example.test"),
     "a colleague of ours": by("boss@desk.test"),
+    "a colleague with a question of their own": by("eve@team.test", subject="My laptop"),
+    "a customer who forwards": by("ann@example.test", subject="Fwd: Where is my order?"),
+    "who sends a receipt that it was read": by("ann@example.test", automated=(Hit(name="read_receipt"),)),
     "a caller": by("+31612345678", "phone"),
     "a person called Via": by("via@example.test", name="Via Veneto"),
     "a shop that says via and is no list": by("shop@example.test", name="Ann via Shop"),
@@ -340,12 +350,15 @@ def test_our_addresses_are_read_from_the_inboxes() -> None:
     ours = own_addresses(
         [
             Email.Options.model_validate({"channel": "email", "addresses": ["Help@Desk.Test", "*@in.desk.test"]}),
-            Email.Options.model_validate({"channel": "email", "domains": ["desk.example"]}),
+            Email.Options.model_validate(
+                {"channel": "email", "domains": ["desk.example"], "agents": [" B@Desk.Test"]}
+            ),
             Email.Options.model_validate({"channel": "email", "domains": ["*"]}),
             Twitter.Options.model_validate({"channel": "twitter", "user_id": "42"}),
         ]
     )
-    assert ours == Ours(frozenset({"email:help@desk.test", "x:42"}), frozenset({"in.desk.test", "desk.example"}))
+    domains = frozenset({"in.desk.test", "desk.example"})
+    assert ours == Ours(frozenset({"email:help@desk.test", "x:42"}), domains, frozenset({"b@desk.test"}))
     assert not ours.holds("email:customer@else.test")
     assert not ours.holds(None)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from urllib.parse import parse_qsl
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ from gateway.demo.posts import OUR_HANDLE, OUR_ID
 from gateway.ids import uuid7
 from gateway.worker.plan import Item
 from normalizer.message import stamp
+from tests.fakes import twilio
 
 SUPPORT, BILLING = "support@desk.test", "billing@desk.test"
 MX = "mx.desk.test"  # the mail server whose word on senders this desk believes
@@ -48,7 +50,7 @@ def inboxes() -> dict[str, Chat | Email | Phone | Twitter | WebForm]:
         "billing": Email("billing", EmailOptions.model_validate({"channel": "email", **trusted})),
         "contact": WebForm("contact", FormOptions(channel="form", token_key=SecretStr("k" * 32))),
         "website": Chat("website", ChatOptions(channel="chat", session_key=SecretStr("k" * 32))),
-        "phone": Phone("phone", PhoneOptions(channel="phone")),
+        "phone": Phone("phone", PhoneOptions(channel="phone", auth_token=SecretStr(twilio.TOKEN))),
         "twitter": Twitter("twitter", TwitterOptions(channel="twitter", user_id=OUR_ID, handle=OUR_HANDLE)),
     }
 
@@ -63,6 +65,12 @@ def request(inbox: str, tail: str, body: bytes, headers: Mapping[str, str]) -> I
         headers=CIMultiDictProxy(CIMultiDict(headers)),
         body=body,
     )
+
+
+def signature(inbox: str, tail: str, form: bytes) -> dict[str, str]:
+    """The header by which Twilio proves a POST of these fields."""
+    fields = dict(parse_qsl(form.decode(), keep_blank_values=True))
+    return {"X-Twilio-Signature": twilio.sign(f"https://desk.test/hooks/{inbox}/{tail}", fields, twilio.TOKEN)}
 
 
 def read(deliveries: Iterable[Delivery]) -> list[Item]:

@@ -13,7 +13,7 @@ from adapters.chat import Chat, Session
 from gateway.demo.callers import write_call
 from gateway.demo.people import Person
 from tests.simulation.crowd import Crowd, Story
-from tests.simulation.desk import Delivery, inboxes, request
+from tests.simulation.desk import Delivery, inboxes, request, signature
 
 # Chat ----------------------------------------------------------------------------------------------------------------
 
@@ -146,7 +146,8 @@ def call(crowd: Crowd) -> list[Delivery]:
     found = []
     for tail, parameters in asked:
         body = urlencode(parameters).encode()
-        wire = request("phone", tail, body, {"Content-Type": "application/x-www-form-urlencoded"})
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        wire = request("phone", tail, body, headers | signature("phone", tail, body))
         raw = Raw(body, "application/x-www-form-urlencoded", request=wire)
         found.append(Delivery(at + crowd.seconds(0, 200), "phone", raw, ticket, ticket))
     return found
