@@ -51,6 +51,7 @@ def broker(rabbit_node: RabbitNode) -> Iterator[RabbitNode]:
 def database(postgres_cluster: PostgresCluster) -> Iterator[PostgresCluster]:
     """The cluster, running and thawed again whatever a test did to it."""
     postgres_cluster.start()
+    postgres_cluster.checkpoint()
     yield postgres_cluster
     postgres_cluster.thaw()
     postgres_cluster.start()
