@@ -25,6 +25,7 @@ from gateway.queues.topology import Topology
 _log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS: Final = 10.0
+_PREPARE_SECONDS: Final = 45.0  # declaring is some forty round trips, which a line of half a second each has to allow
 _FIRST_PAUSE: Final = 0.2  # seconds before the second attempt, doubled each time
 _LONGEST_PAUSE: Final = 10.0
 _DECLARE_PAUSE: Final = 5.0  # seconds between two attempts to bring back what somebody deleted
@@ -107,7 +108,7 @@ class Link:
         connection = self._connection
         try:
             if connection is not None:
-                async with asyncio.timeout(_CONNECT_SECONDS):
+                async with asyncio.timeout(_PREPARE_SECONDS):
                     await declare(connection, self._topology)
                 _log.warning("RabbitMQ at %s: declared queues and bindings again", self.address)
         except LOST as error:
@@ -133,6 +134,7 @@ class Link:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await connection.connect()
+            async with asyncio.timeout(_PREPARE_SECONDS):
                 await declare(connection, self._topology)
                 vital = await self._on_open(connection)
             reached = True

@@ -209,7 +209,10 @@ class Worker:
 
     async def _collect_dead(self, stop: asyncio.Event) -> None:
         """Bring what the queue itself gave up on (delivered too often) where people can see it."""
-        while not await _pause(_DEAD_SECONDS, stop):
+        letters: Sequence[Delivered] = ()
+        while not stop.is_set():
+            if not letters and await _pause(_DEAD_SECONDS, stop):
+                return
             try:
                 letters = await self._queue.consume_dead(self._batch_size)
                 await self._bury([(letter, letter.reason or "delivered too often") for letter in letters])
@@ -219,6 +222,7 @@ class Worker:
                 if not (isinstance(error, QueueUnavailableError) or is_transient(error)):
                     raise
                 _log.warning("dead letters stay in the queue for now: %s", _short(error))
+                letters = ()
 
     async def _try_once_more(self, letters: Sequence[Delivered], stop: asyncio.Event) -> None:
         """What was delivered too often may be innocent: workers crashed while they held it, for another's fault.
