@@ -203,17 +203,16 @@ async def test_a_queue_is_deleted_while_it_is_used(desk: Desk, broker: RabbitNod
         await crowd.hear(20)
         await asyncio.to_thread(worker.start)
         for kind in ("form", "chat"):
-            await settle(desk, journal)
             await asyncio.to_thread(broker.ctl, "delete_queue", "-p", vhost(desk), queue_name(kind))
             await crowd.hear(10)
         worker.check()
     assert "was its queue deleted?" in worker.said()
     assert "is its binding gone?" in gateway.said()
     await spool_empty(desk)
-    # Between the deletion and the last settle nothing of that channel lay in the broker, except by a hair: what the
-    # broker confirmed in the moment before is lost, and the audit says so. Everything else has to be there.
+    # With a worker at its end a queue is all but empty: what the broker confirmed in the moment before it was deleted
+    # is lost, and the audit says so. Everything else has to be there.
     balance = await settle(desk, journal)
-    assert len(balance.lost) <= 4, balance
+    assert len(balance.lost) <= 8, balance
     assert not (balance.doubled or balance.unexpected), balance
 
 
@@ -243,7 +242,8 @@ async def test_the_user_may_do_nothing_any_more(how: str, desk: Desk, broker: Ra
             rate = (relay.connections - tries) / (time.monotonic() - begun)
             assert rate < 3, f"{rate:.1f} connections a second"
             assert password not in gateway.said()
-            assert "refused the user name" in gateway.said() or "may not do this" in gateway.said()
+            refusals = ("refused the user name", "may not do this")
+            assert any(words in gateway.said() for words in refusals), gateway.said()[-3000:]
             if how == "permissions":
                 await asyncio.to_thread(broker.ctl, *everything)
             else:
@@ -359,8 +359,11 @@ async def test_a_binding_is_lost(desk: Desk, journal: Journal) -> None:
     await check(desk, journal, at_least=30)
 
 
-async def test_the_queue_of_dead_letters_is_gone(desk: Desk, journal: Journal) -> None:
+async def test_the_queue_of_dead_letters_is_gone(desk: Desk, broker: RabbitNode, journal: Journal) -> None:
     """F26: what was delivered too often waits where it is until the dead have their place again."""
+    # How long a queue waits for the dead to be taken before it tries again; three minutes unless told otherwise.
+    wait = "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 3000)."
+    await asyncio.to_thread(broker.ctl, "eval", wait)
     await desk.start()
     worker = desk.members["worker"]
     await post_form(desk.gates[0], "before", journal=journal)
@@ -408,8 +411,8 @@ async def test_a_worker_that_crashes_again_and_again(desk: Desk, journal: Journa
     await desk.start()
     worker = desk.members["worker"]
     worker.kill()
-    async with Crowd(desk.gates, journal, each=2, pause=0.01) as crowd:
-        await crowd.hear(150)
+    async with Crowd(desk.gates, journal, each=2, pause=0.5) as crowd:
+        await crowd.hear(150, within=60)
         for _ in range(30):
             await asyncio.to_thread(worker.start)
             await crowd.go_on(dice.uniform(0.0, 0.05))

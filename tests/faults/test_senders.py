@@ -58,6 +58,7 @@ async def _read_reply(reader: asyncio.StreamReader) -> None:
             return
 
 
+@pytest.mark.chaos
 async def test_a_chat_sends_a_thousand_unacknowledged_messages_at_once(tmp_path: Path, journal: Journal) -> None:
     """A widget comes back after an outage: it is slowed down, told so, and in the end all of it is there once."""
     slow = {"inboxes__website__messages_per_minute": "3000"}
