@@ -8,6 +8,7 @@ when it raises `Refused` the sender is told what to do differently. There is no 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from uuid import UUID
 
 from adapters.base import Adapter, InboxOptions, Raw, Refused
 from gateway import telemetry
+from gateway.apart import Apart, Unavailable
 from gateway.arrivals import put_by
 from gateway.ids import uuid7
 from gateway.queues.base import Outgoing, Queue, QueueUnavailableError
@@ -98,6 +100,7 @@ class Intake:
         self._blobs = blobs
         self._now = now or (lambda: datetime.now(UTC))
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="normalise")
+        self.apart: Apart | None = None  # processes that stay have a child that reads what takes long
         self.life = Life(gateway_id, self._now())
 
     async def accept(self, inbox: Inbox, raw: Raw) -> list[Receipt]:
@@ -145,6 +148,8 @@ class Intake:
 
     def close(self) -> None:
         """Let what is being read finish."""
+        if self.apart is not None:
+            self.apart.close()
         self._readers.shutdown()
 
     async def _authenticate(self, inbox: Inbox, raw: Raw) -> None:
@@ -161,13 +166,20 @@ class Intake:
                 drafts = inbox.adapter.normalize(raw)
             else:
                 loop = asyncio.get_running_loop()
-                drafts = await loop.run_in_executor(self._readers, inbox.adapter.normalize, raw)
+                drafts = await loop.run_in_executor(self._readers, self._read_bulky, inbox, raw)
         except Refused:
             raise
         except Exception as error:
             _log.exception("unreadable arrival kept unparsed", extra={"inbox": inbox.name})
             drafts = [unparsed(inbox, raw, error)]
         return [_put_by(inbox, _with_original(draft, raw), raw) for draft in drafts]
+
+    def _read_bulky(self, inbox: Inbox, raw: Raw) -> Sequence[Draft]:
+        """In a thread: by the child that reads what takes long, else right here."""
+        if self.apart is not None:
+            with contextlib.suppress(Unavailable):
+                return self.apart.read(inbox.adapter, raw)
+        return inbox.adapter.normalize(raw)
 
     async def _by_reference(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Move large bodies to the blob store (claim check), durably, before anything refers to them."""

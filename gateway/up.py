@@ -11,12 +11,14 @@ import contextlib
 import gc
 import logging
 import signal
+import sys
 from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
 from gateway import telemetry
+from gateway.apart import Apart
 from gateway.mailserver import MailServer
 from gateway.occupancy import occupied
 from gateway.poller import run_pollers
@@ -32,6 +34,7 @@ _log = logging.getLogger(__name__)
 ROLES: Final = frozenset({"serve", "work", "poll"})
 _GRACE: Final = 8.0  # seconds for what is under way when told to stop
 _MEASURE_SECONDS: Final = 5.0
+_SWITCH_SECONDS: Final = 0.0005  # a thread that computes lets the event loop in after this, not after Python's 5 ms
 
 
 async def run(
@@ -50,6 +53,9 @@ async def run(
     embedded = settings.queue_url.startswith("embedded:")
     with occupied(settings.data_dir, roles) if embedded else contextlib.nullcontext():
         runtime = Runtime(settings)
+        if roles & {"serve", "poll"}:
+            runtime.intake.apart = Apart()
+            sys.setswitchinterval(_SWITCH_SECONDS)
         await runtime.start()
         try:
             await _play(runtime, roles, stop, ready, say if not quiet else None)

@@ -1,0 +1,243 @@
+"""Reading apart: a child process reads the arrivals that take long, so that nobody else waits for its interpreter lock.
+
+A mail of a megabyte takes up to a few hundred milliseconds to read, and a thread that reads it keeps every other sender
+waiting. `Adapter.normalize` is a pure function of arrival and options, so another process can run it: one child,
+started when it is first needed, of lower priority, with a bound on its memory, and killed when one arrival takes too
+long. Then only that arrival suffers: it is kept unparsed. Where the child cannot run, the gateway reads by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import resource
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import IO, Any, Final
+
+from adapters.base import Adapter, InboxOptions, Raw, Refused
+from normalizer.message import Draft, MessageDraft
+
+MOST: Final = 4 * 1024 * 1024  # octets; larger arrivals are files above all, and copying them costs more than reading
+DEADLINE: Final = 30.0  # seconds for one arrival; the slowest known takes a third of one
+_START: Final = 30.0  # seconds until the child says that it is there
+_READY: Final = b"ready"
+_MEMORY: Final = 1 << 30  # octets of address space
+_IDLE: Final = 300.0  # seconds after which the child ends; the next arrival starts another
+_NICE: Final = 5
+_SIZE: Final = struct.Struct(">Q")
+_PROGRAM: Final = "from gateway.apart import serve; serve()"
+
+
+class TookTooLongError(Exception):
+    """The arrival was not read in time."""
+
+
+class DiedError(Exception):
+    """The child ended while it read the arrival."""
+
+
+class FailedError(Exception):
+    """The adapter raised what it should not; the sentence begins with the name of that error."""
+
+
+class Unavailable(Exception):
+    """There is no child to read with, or this arrival cannot be handed to it."""
+
+
+class Apart:
+    """The child and the pipes to it. Safe to call from several threads; arrivals are read one after the other."""
+
+    def __init__(self, *, deadline: float = DEADLINE, program: str = _PROGRAM) -> None:
+        self._deadline = deadline
+        self._program = program
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._known: set[str] = set()  # inboxes whose options the child has
+        self._broken = False
+        self._closed = False
+
+    def read(self, adapter: Adapter[Any], raw: Raw) -> Sequence[Draft]:
+        """What `adapter.normalize(raw)` returns or raises. Blocks.
+
+        Raises `TookTooLongError` or `DiedError` for what the arrival did to the child, `Unavailable` for anything else.
+        """
+        if self._broken or raw.request is not None or len(raw.body) > MOST:
+            raise Unavailable
+        with self._lock:
+            # A child that was idle, or that somebody else has ended, may go at any moment: no arrival is to blame.
+            answer = self._ask(adapter, raw) or self._ask(adapter, raw)
+        match answer:
+            case None:
+                raise DiedError("the process that read it ended, and so did another one")
+            case ("read", drafts):
+                return [_with_body(draft, raw.body) for draft in drafts]
+            case ("refused", status, sentence, headers):
+                raise Refused(status, sentence, headers=headers)
+            case ("failed", sentence, where):
+                error = FailedError(sentence)
+                error.add_note(where)
+                raise error
+        raise Unavailable  # it cannot make this adapter
+
+    def close(self) -> None:
+        """End the child, at once: whoever stops us does not wait for what is being read."""
+        self._closed = True
+        if self._child is not None:
+            self._child.kill()
+        with self._lock:
+            self._end()
+
+    def _ask(self, adapter: Adapter[Any], raw: Raw) -> Any:
+        """What the child answers; None when it went."""
+        if self._closed:
+            return None
+        child = self._running()
+        try:
+            new = self._write(child, adapter, raw)
+        except OSError:
+            self._end()
+            return None
+        patience = self._deadline + (_START if new else 0.0)
+        try:
+            frame = _next(child, patience)
+        except TimeoutError:
+            self._end()
+            raise TookTooLongError(f"reading it took longer than {patience:g} s") from None
+        if frame is None:
+            self._end()
+            return None
+        return pickle.loads(frame)  # noqa: S301  from our own child, which runs the code that would run here
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is not None and self._child.poll() is None:
+            return self._child
+        self._end()
+        try:
+            self._child = subprocess.Popen(  # noqa: S603  our own program
+                [sys.executable, "-P", "-c", self._program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for us; the child ends when its standard input does
+            )
+        except OSError as error:
+            self._broken = True
+            raise Unavailable from error
+        try:
+            ready = _next(self._child, _START) == _READY
+        except TimeoutError:
+            ready = False
+        if not ready:  # whatever hinders it, no arrival has
+            self._broken = True
+            self._end()
+            raise Unavailable
+        return self._child
+
+    def _write(self, child: subprocess.Popen[bytes], adapter: Adapter[Any], raw: Raw) -> bool:
+        """Hand the arrival over; True when the child has to make the adapter first, which imports its libraries."""
+        kind = type(adapter)
+        made = (
+            None
+            if adapter.inbox in self._known
+            else (kind.__module__, kind.__qualname__, pickle.dumps(adapter.options))
+        )
+        try:
+            frame = pickle.dumps((adapter.inbox, made, raw.body, raw.content_type, dict(raw.facts), raw.came_at))
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise Unavailable from error
+        assert child.stdin is not None  # noqa: S101  a pipe was asked for
+        _send(child.stdin, frame)
+        self._known.add(adapter.inbox)
+        return made is not None
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        self._known.clear()
+        if child is None:
+            return
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _next(child: subprocess.Popen[bytes], seconds: float) -> bytes | None:
+    """The child's next frame, None when it has gone. Raises TimeoutError."""
+    assert child.stdout is not None  # noqa: S101  a pipe was asked for
+    if not select.select([child.stdout], [], [], seconds)[0]:
+        raise TimeoutError
+    return _receive(child.stdout)
+
+
+def serve() -> None:
+    """The child: read arrivals from standard input until there are no more."""
+    os.nice(_NICE)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    adapters: dict[str, Adapter[InboxOptions]] = {}
+    arriving, answering = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the answers
+    _send(answering, _READY)
+    while select.select([arriving], [], [], _IDLE)[0]:
+        frame = _receive(arriving)
+        if frame is None:
+            return
+        signal.alarm(int(2 * DEADLINE))  # if there is nobody left to end it
+        answer = _read(adapters, frame)
+        signal.alarm(0)
+        _send(answering, pickle.dumps(answer))
+
+
+def _read(adapters: dict[str, Adapter[InboxOptions]], frame: bytes) -> tuple[Any, ...]:
+    inbox, made, body, content_type, facts, came_at = pickle.loads(frame)  # noqa: S301  from our own parent
+    if made is not None:
+        try:
+            module, name, options = made
+            adapters[inbox] = getattr(import_module(module), name)(inbox, pickle.loads(options))  # noqa: S301
+        except Exception:
+            return ("unknown",)
+    try:
+        drafts = adapters[inbox].normalize(Raw(body, content_type, facts, came_at=came_at))
+        return ("read", [_without_body(draft, body) for draft in drafts])
+    except Refused as error:
+        return ("refused", error.status, str(error), error.headers)
+    except Exception as error:
+        return ("failed", f"{type(error).__name__}: {error}"[:300], traceback.format_exc())
+
+
+def _without_body(draft: Draft, body: bytes) -> Draft:
+    """The parent has what arrived; it need not travel back."""
+    if draft.original is not None and draft.original.content is body:
+        return draft.model_copy(update={"original": draft.original.model_copy(update={"content": None})})
+    return draft
+
+
+def _with_body(draft: Draft, body: bytes) -> Draft:
+    if isinstance(draft, MessageDraft) and draft.original is not None and draft.original.content is None:
+        return draft.model_copy(update={"original": draft.original.model_copy(update={"content": body})})
+    return draft
+
+
+def _send(pipe: IO[bytes], frame: bytes) -> None:
+    pipe.write(_SIZE.pack(len(frame)))
+    pipe.write(frame)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> bytes | None:
+    """The next frame; None when the other side has gone."""
+    head = pipe.read(_SIZE.size)
+    if len(head) < _SIZE.size:
+        return None
+    (size,) = _SIZE.unpack(head)
+    frame = pipe.read(size)
+    return frame if len(frame) == size else None
