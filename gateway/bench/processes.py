@@ -117,22 +117,26 @@ def measure(root: int) -> Usage:
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """Bytes of memory that one process, without its descendants, holds and has held at most."""
+    """Bytes of memory that a process and its descendants hold and have held at most."""
 
     now: int
     peak: int
 
 
-def resident(pid: int) -> Resident:
+def resident(root: int) -> Resident:
     """Of a process that runs."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    sizes = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines if line.endswith(" kB")}
-    return Resident(sizes["VmRSS"], sizes["VmHWM"])
+    now = peak = 0
+    for pid in _family(root):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        sizes = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines if line.endswith(" kB")}
+        now, peak = now + sizes.get("VmRSS", 0), peak + sizes.get("VmHWM", 0)
+    return Resident(now, peak)
 
 
-def forget_peak(pid: int) -> None:
-    """The peak begins anew with what the process holds now."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+def forget_peak(root: int) -> None:
+    """The peak begins anew with what the processes hold now."""
+    for pid in _family(root):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def measure_self() -> Usage:
