@@ -142,6 +142,41 @@ async def test_concurrent_first_contact_makes_one_customer(store_url: str, store
         assert await store.read(count, t.tickets) == 10
 
 
+@pytest.mark.parametrize("workers", [2, 4])
+async def test_webhook_and_poll_at_once_by_many_gateways_and_workers(
+    store_url: str, store: Store, workers: int
+) -> None:
+    """Each of them hands in every message, with a receipt of its own: one comment each, the others are duplicates."""
+    copies = [
+        [
+            mail(f"m{number}@x", "alice", refs=[f"m{number % 3}@x"], text=f"{number}").model_copy(
+                update={"gateway": f"gateway-{worker}", "sequence": number + 1}
+            )
+            for number in range(30)
+        ]
+        for worker in range(workers)
+    ]
+    rng = random.Random(workers)
+    stores = [open_store(store_url) for _ in range(workers)]
+
+    async def work(other: Store, messages: list[Message]) -> None:
+        rng.shuffle(messages)
+        for start in range(0, len(messages), 4):
+            await other.write(record, messages[start : start + 4], NOW)
+
+    try:
+        await asyncio.gather(*(work(other, messages) for other, messages in zip(stores, copies, strict=True)))
+    finally:
+        for other in stores:
+            await other.close()
+    outcomes = await store.read(lambda conn: list(conn.scalars(select(t.receipts.c.outcome))))
+    assert len(outcomes) == 30 * workers
+    assert outcomes.count("duplicate") == 30 * (workers - 1)
+    assert await store.read(count, t.comments) == 30
+    ids = await store.read(lambda conn: set(conn.scalars(select(t.comments.c.external_id))))
+    assert len(ids) == 30
+
+
 async def test_one_process_polls_at_a_time(store: Store) -> None:
     assert await store.write(cursors.take_lease, "twitter", "one", 30)
     assert not await store.write(cursors.take_lease, "twitter", "two", 30)

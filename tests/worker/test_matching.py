@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.worker.evidence import Row, World
 from gateway.worker.matching import TICKET_KEY, Placement, place
 from normalizer.message import Message, ThreadKey
-from tests.worker.conversations import LONG, START, answered, conversations, expected_partition, mail
+from tests.worker.conversations import LONG, PEOPLE, START, answered, conversations, expected_partition, mail
 
 
 def group(
@@ -163,6 +163,16 @@ CASES = {
         2,
     ),
     "no id is no evidence": ([mail("", "alice", text="one"), mail("", "bob", text="two")], 2),
+    "a program that gives every mail one id sinks nobody into anybody": (
+        [mail("1@localhost", name, text=name) for name in PEOPLE]
+        + [mail(f"{name}@x", name, refs=["1@localhost"], text=f"{name} again") for name in PEOPLE],
+        4,
+    ),
+    "nor do answers to it by whoever else": (
+        [mail("1@localhost", name, text=name) for name in ("alice", "bob")]
+        + [mail(f"{n}@x", "mallory", refs=["1@localhost"], cc=["alice", "bob"], text=f"{n}") for n in range(3)],
+        3,
+    ),
     "anyone may join a list": (
         [mail("a@x", "alice", join="anyone"), mail("b@x", "bob", refs=["a@x"], join="anyone")],
         1,

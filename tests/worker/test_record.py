@@ -130,6 +130,14 @@ def test_the_same_delivery_again_is_a_duplicate_of_the_first(conn: Connection) -
     assert conn.scalar(select(func.count()).select_from(t.comments)) == 1
 
 
+@pytest.mark.parametrize("days", [30, 400])
+def test_the_same_delivery_is_known_after_any_time(conn: Connection, days: int) -> None:
+    first, again = mail("a@x", "alice"), mail("a@x", "alice", minute=days * 24 * 60)
+    run(conn, [first])
+    [result] = record(conn, [again], NOW + timedelta(days=days))
+    assert result.outcome == "duplicate"
+
+
 def test_the_same_mail_to_two_inboxes_is_one_comment_and_both_are_known(conn: Connection) -> None:
     results = run(conn, [mail("a@x", "alice"), mail("a@x", "alice", inbox="billing")])
     assert sorted(result.outcome for result in results.values()) == ["duplicate", "ticketed"]
