@@ -71,6 +71,7 @@ class EmbeddedQueue:
     ) -> None:
         self.path = path
         self.delivery_limit = delivery_limit
+        self.poll_seconds = _POLL_SECONDS
         self._min_free_bytes = min_free_bytes
         self._min_free_inodes = min_free_inodes
         self._owners = Owners(path.with_name(path.name + ".owners"))
@@ -221,7 +222,7 @@ class EmbeddedQueue:
 
     async def _wait_for_arrival(self, deadline: float | None) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + _POLL_SECONDS
+        until = loop.time() + self.poll_seconds
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until if deadline is None else min(until, deadline)):
                 await self._arrived.wait()

@@ -57,6 +57,7 @@ class FailoverQueue:
 
     def __init__(self, primary: Queue, spool: EmbeddedQueue, *, deadline: float = 2.0) -> None:
         spool.delivery_limit = None  # the spool only carries: failing to reach a broker says nothing about a message
+        spool.poll_seconds = _LOOK_SECONDS  # nobody else writes to it
         self._primary = primary
         self._spool = spool
         self._deadline = deadline

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import sqlite3
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ READY, DELAYED, CLAIMED, DEAD, DEAD_CLAIMED = range(5)
 
 _VERSION: Final = 1
 _BUSY_SECONDS: Final = 5.0  # how long another process may hold the write lock
+_BUSY_PAUSE: Final = 0.002  # seconds between two looks at it
 _LONGEST_DELAY: Final = 3600.0  # seconds; a due time further away than this means that the clock was set back
 _NO_LIMIT: Final = 1 << 60
 
@@ -96,7 +98,7 @@ class QueueFile:
     def transaction(self) -> Iterator[None]:
         """Everything inside is durable when it ends, or nothing of it happened."""
         # IMMEDIATE: a deferred transaction that upgrades to writing fails at once when another process writes.
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._begin()
         try:
             yield
             self._connection.execute("COMMIT")
@@ -108,6 +110,24 @@ class QueueFile:
     def prove(self) -> None:
         """Write something that changes nothing, so that the commit has to reach the disk."""
         self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _begin(self) -> None:
+        """Wait for the write lock. SQLite's own waiting sleeps ever longer, to 100 ms, beside neighbours that commit
+        every few: whoever waits that way comes last."""
+        deadline = time.monotonic() + _BUSY_SECONDS
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                        raise
+                    time.sleep(random.uniform(0.5, 1.5) * _BUSY_PAUSE)  # noqa: S311
+                else:
+                    return
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
 
     def is_in_place(self) -> bool:
         """False when the file was deleted or replaced under us: what we write would vanish with our last descriptor."""
