@@ -133,8 +133,24 @@ def _instance(value: str) -> int:
     return int(match.group(1)) if match else 0
 
 
+_QUOTED: Final = re.compile(r'"((?:[^"\\]++|\\.)*+)"')
+_BLANKS: Final = re.compile(r"[;=()\s]")
+
+
+def _clauses(value: str) -> list[str]:
+    """The clauses. What stands in quotes is one word, whatever signs are in it: a sender's local part gets there.
+
+    A quotation mark inside a comment could be such a local part that ends the comment by itself: then there are none.
+    """
+    plain = headers.drop_comments(_QUOTED.sub(lambda match: f'"{_BLANKS.sub("_", match[1])}"', value))
+    first, *others = plain.split(";")
+    if value.count('"') != plain.count('"'):
+        return [first]
+    return [first, *others]
+
+
 def _read(value: str) -> tuple[str, list[_Result]]:
-    clauses = headers.drop_comments(value).split(";")[:50]
+    clauses = _clauses(value)[:50]
     first = clauses[0].strip()
     server = ""
     if first and "=" not in first:

@@ -32,10 +32,12 @@ _NOBODY: Final = re.compile(
     r"auto-?reply|autoresponder|notifications?|listserv|majordomo)@"
 )
 _VACATION_SUBJECT: Final = re.compile(
-    r"(?:auto(?:matic|mated|-)?[ -]?(?:reply|response|antwort)|out of (?:the )?office|automatische antwort|abwesenheit|"
-    r"abwesend|réponse automatique|absence du bureau|absent du bureau|respuesta automática|fuera de la oficina|"
-    r"risposta automatica|fuori sede|automatisch antwoord|afwezig|resposta automática|autosvar|automatiskt svar|"
-    r"automatisk svar|frånvaro|automaattinen vastaus|poissa|odpowiedź automatyczna|autoodpowiedź|automatická odpověď|"
+    r"(?:auto(?:matic|mated|-)?[ -]?(?:reply|response|antwort)|out of (?:the )?office|automatische antwort|"
+    r"abwesenheit(?:s(?:notiz|meldung|nachricht|assistent|info)|\s?:)|abwesend\s?:|réponse automatique|"
+    r"absence du bureau|absent du bureau|respuesta automática|fuera de la oficina|risposta automatica|fuori sede|"
+    r"automatisch antwoord|afwezig(?:heids(?:bericht|melding)|\s?:)|resposta automática|autosvar|automatiskt svar|"
+    r"automatisk svar|frånvaro(?:meddelande|\s?:)|automaattinen vastaus|"
+    r"poissa(?:oloilmoitus|oloviesti| toimistosta|\s?:)|odpowiedź automatyczna|autoodpowiedź|automatická odpověď|"
     r"otomatik yanıt|автоматический ответ|автоответ|автоматична відповідь|自动回复|自動回覆|自動返信|자동 응답|"
     r"자동 회신|"
     r"رد تلقائي|תשובה אוטומטית|on vacation|away from my (?:mail|desk))",
@@ -52,6 +54,8 @@ def recognise(mail: Mail, author: str, *, mail_from: str | None = None, own: Ite
     _by_report(report_of(mail, author, mail_from=mail_from), hits)
     _by_sender(mail, author, _is_null_sender(mail, mail_from), hits)
     ours = {address.lower() for address in own}
+    if "list" in hits and ours and _is_own_list(mail, ours):
+        del hits["list"]  # how a shared address is made in Google Workspace: customers write to it, and wait
     if author and author in ours:
         hits.setdefault("loop", f"the author {author} is an address of this desk")
     elif ours and any(item.value in ours for item in addresses.parse_addresses(mail.raw("reply-to"), 5)):
@@ -64,6 +68,12 @@ def recognise(mail: Mail, author: str, *, mail_from: str | None = None, own: Ite
     ):
         hits.setdefault("vacation", "the subject is that of an absence notice")
     return tuple(Hit(name=name, reason=reason) for name, reason in hits.items())
+
+
+def _is_own_list(mail: Mail, ours: set[str]) -> bool:
+    """Whether the list it came through is an address of this desk: `List-Id: <support.example.com>`."""
+    ident = mail.raw("list-id")[:1_000].rpartition("<")[2].rstrip("> ").lower()
+    return bool(ident) and any(address.replace("@", ".") == ident for address in ours)
 
 
 def _by_header(mail: Mail, hits: dict[str, str]) -> None:
@@ -109,7 +119,7 @@ def _by_report(report: Report | None, hits: dict[str, str]) -> None:
 def _by_sender(mail: Mail, author: str, null_sender: bool, hits: dict[str, str]) -> None:
     if null_sender:
         hits.setdefault("null_sender", "the envelope sender is empty")
-    told = "bounce" in hits or "delayed" in hits
+    told = not hits.keys().isdisjoint(("bounce", "delayed", "delivered", "read_receipt", "feedback_report"))
     if not told and bounces.BOUNCER.match(author) and bounces.BOUNCE_SUBJECT.search(mail.subject[:300]):
         hits.setdefault("bounce", f"a mail system ({author}) reports a failure")
     elif not told and bounces.BOUNCER.match(author) and null_sender:

@@ -92,3 +92,24 @@ def test_microsofts_form_with_its_own_arc() -> None:
 )
 def test_crafted_chains_prove_nothing(text: str) -> None:
     assert judge(OWN, ("arc-authentication-results", text), ("arc-seal", text)) == "failed"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'mx.desk.example; dkim=fail reason="x; dmarc=pass header.from=x.org"',
+        'mx.desk.example; spf=pass smtp.mailfrom="a; dmarc=pass header.from=x.org "@evil.example',
+        'mx.desk.example; spf=pass smtp.mailfrom="a\\"; dmarc=pass header.from=x.org "@evil.example',
+        'mx.desk.example; spf=pass (domain of "a); dmarc=pass header.from=x.org ("@evil.example) smtp.helo=y',
+        "mx.desk.example; spf=pass (a; dmarc=pass header.from=x.org) smtp.mailfrom=evil.example",
+    ],
+)
+def test_a_local_part_in_quotes_writes_no_result(line: str) -> None:
+    assert (
+        authentication.judge([("authentication-results", line)], "anna@x.org", ["mx.desk.example"])[0] == "unverified"
+    )
+
+
+def test_quotes_around_a_value_are_read() -> None:
+    line = 'mx.desk.example; dkim=pass reason="all is well (really)" header.d="x.org" header.b="a;b"'
+    assert authentication.judge([("authentication-results", line)], "anna@x.org", ["mx.desk.example"])[0] == "verified"

@@ -120,3 +120,58 @@ def test_reports(action: str, name: str) -> None:
 )
 def test_other_reports(kind: str, name: str) -> None:
     assert name in hits(f"Content-Type: multipart/report; report-type={kind}; boundary=B")
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (("List-Id: Support <support.desk.example>", "Precedence: list"), []),
+        (("List-Id: <support.desk.example>", "List-Post: <mailto:support@desk.example>"), []),
+        (("List-Id: <support.desk.example>", "Precedence: bulk"), ["precedence_bulk"]),
+        (("List-Id: <news.x.org>", "Precedence: list"), ["list"]),
+        (("Precedence: list",), ["list"]),
+    ],
+)
+def test_a_group_that_is_our_own_address_is_no_list(lines: tuple[str, ...], found: list[str]) -> None:
+    """A shared address made as a group: customers write to it, and wait for an answer."""
+    assert hits(*lines, own=("support@desk.example",)) == found
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Abwesenheit von Frau Muster",
+        "Abwesend beim Liefertermin",
+        "Poissaoloni ja tilaus",
+        "Afwezigheid doorgeven",
+        "Frånvaro i systemet",
+        "Question about out of office hours",
+    ],
+)
+def test_absence_is_also_what_customers_write_about(subject: str) -> None:
+    assert hits(f"Subject: {subject}") == []
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Abwesenheitsnotiz: Re: x",
+        "Abwesend: Anna",
+        "Poissa: Anna",
+        "Afwezig: Anna",
+        "Frånvaromeddelande",
+        "Frånvaro: x",
+    ],
+)
+def test_absence_notices(subject: str) -> None:
+    assert hits(f"Subject: {subject}") == ["vacation"]
+
+
+def test_a_report_of_success_is_no_bounce() -> None:
+    report = (
+        "From: MAILER-DAEMON@x.org\nSubject: Delivery Status Notification (Success)\n"
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=B\n\n--B\n\nok\n"
+        "--B\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; b@y.org\nAction: delivered\n--B--"
+    )
+    found = automated.recognise(mime.parse(report.encode()), "mailer-daemon@x.org", mail_from="")
+    assert {hit.name for hit in found} == {"delivered", "nobody", "null_sender"}
