@@ -67,6 +67,13 @@ async def test_several_processes_may_migrate_at_once(store_url: str) -> None:
         assert await other.read(count, t.tickets) == 0
 
 
+async def test_a_database_of_a_newer_version_is_left_as_it_is(store: Store) -> None:
+    """A rolling restart: a process of this version starts again after the next one has migrated."""
+    await store.write(migrate)
+    await store.write(lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = '9999'")) and None)
+    assert await store.write(migrate) == ("9999", "9999")
+
+
 async def test_a_failure_keeps_nothing(store: Store) -> None:
     def fail(conn: Connection) -> None:
         record(conn, [mail("a@x", "alice")], NOW)
