@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from adapters.base import Raw, Refused
 from gateway.intake import NotDurableError
+from gateway.mail.dates import original_date
 from gateway.mail.files import read_all
-from gateway.mail.found import Found
+from gateway.mail.found import MAIL, Found
 
 if TYPE_CHECKING:
     from gateway.runtime import Runtime
@@ -111,7 +113,7 @@ async def _accept(runtime: Runtime, inbox_name: str, found: Found) -> list[str]:
     inbox = runtime.inboxes.get(inbox_name)
     if inbox is None:
         raise Refused(404, f"there is no inbox {inbox_name!r}; the inboxes are {', '.join(sorted(runtime.inboxes))}")
-    raw = Raw(found.body, found.content_type, {"source": found.origin, **found.facts})
+    raw = Raw(found.body, found.content_type, {"source": found.origin, **found.facts}, came_at=_came_at(found))
     for tries in range(1, _TRIES + 1):
         try:
             return [str(receipt.receipt_id) for receipt in await runtime.intake.accept(inbox, raw)]
@@ -120,3 +122,10 @@ async def _accept(runtime: Runtime, inbox_name: str, found: Found) -> list[str]:
                 raise
             await asyncio.sleep(min(error.retry_after, _LONGEST_WAIT))
     raise AssertionError("unreachable")
+
+
+def _came_at(found: Found) -> datetime | None:
+    """When an archived mail came, so that its ticket is as old as it is; None: now."""
+    if found.content_type != MAIL or not found.archived:
+        return None
+    return original_date(found.body, found.stored_at, datetime.now(UTC))

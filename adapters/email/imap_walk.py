@@ -252,7 +252,7 @@ class Walk:
             facts["internal_date"] = meta.date.isoformat()
         if held:
             facts["held"] = held
-        return Raw(body, CONTENT_TYPE, facts)
+        return Raw(body, CONTENT_TYPE, facts, came_at=meta.date)  # the server's word, also for hours we were away
 
     def _owed(self, folder: str, state: FolderState) -> Iterator[Page]:
         """Holes that are due."""

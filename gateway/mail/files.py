@@ -10,9 +10,11 @@ import io
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final, cast
 
+from gateway.mail.dates import file_date
 from gateway.mail.found import MAX_MESSAGE, Found, too_large
 from gateway.mail.jsonlines import read_json_lines
 from gateway.mail.mbox import read_mbox
@@ -60,7 +62,7 @@ def read_stdin(stream: IO[bytes]) -> Iterator[Found]:
 def _read_folder(folder: Path) -> Iterator[Found]:
     if is_maildir(folder):
         for child in sorted((*_files_in(folder / "new"), *_files_in(folder / "cur")), key=lambda file: file.name):
-            yield from _careful(child)
+            yield from (_delivered(found, child) for found in _careful(child))
     for child in sorted(folder.iterdir()):
         if child.is_symlink() and child.is_dir():
             continue  # a folder that leads out of, or back into, this one
@@ -70,6 +72,10 @@ def _read_folder(folder: Path) -> Iterator[Found]:
                 yield from _careful(child)
         elif _wanted(child):
             yield from _careful(child, only_mail=True)
+
+
+def _delivered(found: Found, path: Path) -> Found:
+    return replace(found, stored_at=file_date(path, maildir=True))
 
 
 def _careful(path: Path, *, only_mail: bool = False) -> Iterator[Found]:
@@ -113,7 +119,7 @@ def looks_like_mail(path: Path) -> bool:
 def _read_file(path: Path) -> Iterator[Found]:
     with path.open("rb") as file:
         if path.suffix.lower() == ".emlx":
-            yield _read_emlx(file, str(path))
+            yield replace(_read_emlx(file, str(path)), stored_at=file_date(path, maildir=False))
         else:
             yield from _read_stream(file, str(path), path.parent, path.suffix.lower())
 
@@ -129,7 +135,8 @@ def _read_stream(file: io.BufferedReader, name: str, folder: Path | None, suffix
     elif suffix in _MBOX_SUFFIXES or (suffix not in _MAIL_SUFFIXES and head.startswith(b"From ")):
         yield from read_mbox(file, name)
     else:
-        yield _read_single(file, name)
+        stored_at = None if folder is None else file_date(Path(name), maildir=False)
+        yield replace(_read_single(file, name), stored_at=stored_at, archived=folder is not None)
 
 
 def _read_single(file: IO[bytes], name: str) -> Found:

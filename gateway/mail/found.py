@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 MAIL: Final = "message/rfc822"
@@ -20,6 +21,8 @@ class Found:
     inbox: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     error: str = ""
+    stored_at: datetime | None = None  # when the mailbox says that it came
+    archived: bool = True  # it lay somewhere before we took it; a mail on standard input comes now
 
 
 def too_large(origin: str) -> Found:

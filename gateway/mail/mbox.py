@@ -15,8 +15,10 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import IO
 
+from gateway.mail.dates import envelope_date
 from gateway.mail.found import MAX_MESSAGE, Found, too_large
 
 # `From erika@example.com Sat Jan  3 01:05:34 2026`: a time of day and a year tell it from a sentence.
@@ -43,6 +45,7 @@ class _Message:
     in_header: bool = True
     has_body: bool = False
     announced: int = -1  # Content-Length, while it has not been looked at
+    came_at: datetime | None = None  # by its `From ` line
 
     def take(self, piece: bytes, at_line_start: bool) -> None:
         """One line, or a piece of a long one."""
@@ -70,7 +73,7 @@ class _Message:
             return too_large(origin)
         if self.has_body and self.lines[-1] in (b"\n", b"\r\n"):
             self.lines.pop()
-        return Found(origin, b"".join(self.lines))
+        return Found(origin, b"".join(self.lines), stored_at=self.came_at)
 
 
 def read_mbox(file: IO[bytes], name: str) -> Iterator[Found]:
@@ -85,7 +88,7 @@ def read_mbox(file: IO[bytes], name: str) -> Iterator[Found]:
             if message is not None:
                 yield message.found(f"{name}#{number}")
             number += 1
-            message = _Message()
+            message = _Message(came_at=envelope_date(piece))
         elif message is None:
             stray = stray or not empty
         else:
