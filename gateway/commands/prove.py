@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from adapters.base import AdapterError
@@ -12,18 +13,22 @@ from gateway.audit import audit
 from gateway.commands.desk import finish, opened
 from gateway.commands.failures import NOT_SO, OK, TEMPORARY, explain
 from gateway.commands.output import one_line, print_json, print_line
+from gateway.mail.tls import certificate_of
+from gateway.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from gateway.intake import Inbox
 
+_RENEW_DAYS: Final = 14
 _PATIENCE: Final = 15.0  # seconds; a service that needs longer to answer a ping is not well
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the check. `open`: an inbox that refuses until somebody sets what is missing."""
+    """One line of the check. `open`: an inbox that refuses until somebody sets what is missing. `soon`: it works, and
+    will not much longer."""
 
-    state: Literal["ok", "open", "failed"]
+    state: Literal["ok", "open", "soon", "failed"]
     what: str
     sentence: str
 
@@ -59,13 +64,28 @@ async def _check(*, as_json: bool) -> int:
             _reach("blobs", runtime.blobs.check()),
         )
         inboxes = await asyncio.gather(*(_inbox(inbox) for _, inbox in sorted(runtime.inboxes.items())))
-        findings = [Finding("ok", "settings", "valid"), *services, *inboxes]
+        certificate = check_certificate(runtime.settings, datetime.now(UTC))
+        findings = [Finding("ok", "settings", "valid"), *services, *certificate, *inboxes]
     for finding in findings:
         if as_json:
             print_json(asdict(finding))
         else:
             print_line(f"{finding.state:<7}{finding.what:<18}{finding.sentence}")
     return NOT_SO if any(finding.state == "failed" for finding in findings) else OK
+
+
+def check_certificate(settings: Settings, now: datetime) -> list[Finding]:
+    """The listeners' certificate, when there is one: read, held against its key, and when it ends."""
+    try:
+        certificate = certificate_of(settings.smtp_tls_cert, settings.smtp_tls_key)
+        ends = certificate.expires() if certificate is not None else None
+    except SettingsError as error:
+        return [Finding("failed", "certificate", one_line(str(error)))]
+    if ends is None:
+        return []
+    days = (ends - now).days
+    sentence = f"{settings.smtp_tls_cert}, good until {ends:%Y-%m-%d} ({days} days)"
+    return [Finding("soon" if days < _RENEW_DAYS else "ok", "certificate", sentence)]
 
 
 async def _reach(what: str, ping: Awaitable[str]) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.settings import SettingsError
@@ -34,6 +35,20 @@ class Certificate:
             log.error("the renewed certificate cannot be used, the old one still is: %s", error)  # noqa: TRY400
         return self._context
 
+    def expires(self) -> datetime:
+        """When the certificate in use ends, after a handshake with ourselves. Raises `SettingsError` when a client
+        would not accept it: it has ended, or has not begun."""
+        asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        asking.check_hostname = False
+        asking.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # trust this very certificate, whoever signed it
+        try:
+            asking.load_verify_locations(cafile=self._chain)
+            told = _shake_hands(asking, self.context())
+        except ssl.SSLError as error:
+            reason = getattr(error, "verify_message", "") or error.reason or str(error)
+            raise SettingsError(f"smtp_tls_cert: {self._chain}: {reason}") from None
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(told["notAfter"])), UTC)
+
     def _stamps(self) -> tuple[tuple[int, int], ...]:
         try:
             found = [path.stat() for path in (self._chain, self._key)]
@@ -59,3 +74,16 @@ def certificate_of(chain: Path | None, key: Path | None) -> Certificate | None:
             raise SettingsError("smtp_tls_key: there is no smtp_tls_cert to go with it")
         return None
     return Certificate(chain, key)
+
+
+def _shake_hands(asking: ssl.SSLContext, answering: ssl.SSLContext) -> dict[str, object]:
+    """A whole handshake in memory; the certificate as the client saw it. Raises `ssl.SSLError`."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = asking.wrap_bio(back, there)
+    server = answering.wrap_bio(there, back, server_side=True)
+    for side in (client, server, client):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    return dict(client.getpeercert() or {})

@@ -16,16 +16,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway.commands.prove import check_certificate
 from gateway.mail.limits import Limits
 from gateway.mail.tls import Certificate, certificate_of
-from gateway.settings import SettingsError
+from gateway.settings import Settings, SettingsError
 from tests.mail.conftest import Desk, OpenDesk, receipt_in
 
 HOST = "mx.desk.example"
 
 
-def issue(folder: Path, name: str = HOST) -> tuple[Path, Path]:
-    """A self-signed certificate and its key."""
+def issue(folder: Path, name: str = HOST, days: int = 1, begins: int = -1) -> tuple[Path, Path]:
+    """A self-signed certificate and its key, good for so many days from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -35,8 +36,8 @@ def issue(folder: Path, name: str = HOST) -> tuple[Path, Path]:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now + datetime.timedelta(days=begins))
+        .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     )
     chain, private = folder / "cert.pem", folder / "key.pem"
@@ -296,3 +297,32 @@ def test_what_cannot_be_used_is_said_at_the_start(tmp_path: Path) -> None:
             Certificate(*wrong)
     with pytest.raises(SettingsError, match="smtp_tls_key"):
         certificate_of(None, key)
+
+
+@pytest.mark.parametrize(
+    ("days", "begins", "state", "said"),
+    [
+        (90, -1, "ok", "(89 days)"),
+        (13, -1, "soon", "(12 days)"),
+        (-1, -5, "failed", "expired"),
+        (9, 2, "failed", "not yet"),
+    ],
+)
+def test_check_says_when_the_certificate_ends(tmp_path: Path, days: int, begins: int, state: str, said: str) -> None:
+    chain, key = issue(tmp_path, days=days, begins=begins)
+    settings = Settings(smtp_tls_cert=chain, smtp_tls_key=key)
+    [found] = check_certificate(settings, datetime.datetime.now(datetime.UTC))
+    assert (found.state, said in found.sentence) == (state, True), found
+
+
+def test_check_finds_a_key_of_another_certificate(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    chain, _ = issue(tmp_path / "one")
+    _, key = issue(tmp_path / "two")
+    now = datetime.datetime.now(datetime.UTC)
+    [found] = check_certificate(Settings(smtp_tls_cert=chain, smtp_tls_key=key), now)
+    assert (found.state, "MISMATCH" in found.sentence) == ("failed", True)
+    [found] = check_certificate(Settings(smtp_tls_cert=tmp_path / "nothing.pem"), now)
+    assert (found.state, "No such file" in found.sentence) == ("failed", True)
+    assert check_certificate(Settings(), now) == []
