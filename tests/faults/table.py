@@ -224,7 +224,7 @@ ROWS: Final = (
         ),
     ),
     Row("F47", "SIGTERM under load", ("test_process.py::test_told_to_stop_under_load",)),
-    Row("F48", "old and new version together", ("test_senders.py::test_an_older_gateway_and_this_worker",)),
+    Row("F48", "old and new version together", ("test_versions.py::test_an_older_gateway_and_this_worker",)),
     Row(
         "F49",
         "mail server dies after the dot",

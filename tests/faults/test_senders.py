@@ -1,10 +1,9 @@
-"""Senders that lose the answer, repeat themselves, or send what no worker can record; old and new versions together."""
+"""Senders that lose the answer, repeat themselves, or send what no worker can record."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,11 +16,10 @@ from gateway.queues.embedded import EmbeddedQueue
 from normalizer.message import MESSAGE_TYPE
 from tests.faults.checking import check, settle
 from tests.faults.customers import Crowd
-from tests.faults.desk import Desk, embedded, until
+from tests.faults.desk import embedded
 from tests.faults.injecting import memory_limit
 from tests.faults.journal import Fact, Journal
 from tests.faults.probing import compose_mail, post_form, send_mail
-from tests.worker.conversations import mail
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -170,61 +168,3 @@ async def _send_raw(port: int, content: bytes) -> int:
         return 552  # cut at the limit
     finally:
         writer.close()
-
-
-@pytest.mark.chaos
-async def test_an_older_gateway_and_this_worker(tmp_path: Path, journal: Journal) -> None:
-    """A rolling restart: the gateway of the oldest commit of this wire version still accepts while workers are new.
-
-    And the other way round: a gateway of tomorrow sends fields that this worker does not know.
-    """
-    root = Path(__file__).parents[2]
-    older = tmp_path / "older"
-    if (commit := _older_commit(root)) is None:
-        pytest.skip("this is no git checkout with a history: there is no older version to run")
-    older.mkdir()
-    archive = subprocess.run(["git", "-C", str(root), "archive", commit], capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(older)], input=archive, check=True)
-
-    desk = Desk(tmp_path)
-    folder = str(tmp_path / "data")
-    old = desk.add("old", "serve", data_dir=folder)
-    old.prefix = ["env", "-C", str(older)]
-    worker = desk.add("worker", "work", data_dir=folder)
-    try:
-        await asyncio.to_thread(worker.start, wait=False)
-        await until((tmp_path / "frontdesk.db").exists, timeout=30, what="the tables")
-        await asyncio.to_thread(old.start)
-        async with Crowd([desk.gates[0]], journal, each=1) as crowd:
-            await crowd.hear(30)
-        await settle(desk, journal)
-        await asyncio.to_thread(old.stop)
-        queue = EmbeddedQueue(tmp_path / "data" / "queue.db", min_free_bytes=0)
-        await queue.start()
-        await queue.publish([_from_tomorrow(journal)])
-        await queue.close()
-        new = desk.add("new", "serve", data_dir=folder)
-        await asyncio.to_thread(new.start)
-        del desk.members["old"]
-        async with Crowd(desk.gates, journal, each=1) as crowd:
-            await crowd.hear(20)
-        await check(desk, journal, at_least=50)
-    finally:
-        await desk.close()
-        old.bury()
-
-
-def _older_commit(root: Path) -> str | None:
-    """The one that last changed the wire message before its newest change, or a hundred commits ago."""
-    command = ["git", "-C", str(root), "log", "--format=%H", "-n", "2", "--", "normalizer/message.py"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = done.stdout.split()
-    return found[-1] if done.returncode == 0 and len(found) == 2 else None
-
-
-def _from_tomorrow(journal: Journal) -> Outgoing:
-    message = mail("tomorrow@customer.example", "alice", text="from tomorrow")
-    fact = Fact("email", "tomorrow@customer.example")
-    journal.attempt(fact, "from tomorrow")
-    body = json.loads(message.model_dump_json()) | {"sentiment": {"score": 0.5}, "schema_minor": 7}
-    return Outgoing(json.dumps(body).encode(), MESSAGE_TYPE, str(message.receipt_id), "email", "support")
