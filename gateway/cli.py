@@ -255,8 +255,8 @@ def audit(*, json: Json = False) -> int:
 def check(*, json: Json = False) -> int:
     """Validate the settings and reach every configured service, one line each.
 
-    Exit code 1: one of them failed. An inbox that still lacks credentials, and a certificate that ends within 14 days, are
-    named and are no failure.
+    Exit code 1: one of them failed. An inbox that still lacks credentials, and a certificate that ends soon,
+    are named and are no failure.
     """
     from gateway.commands.prove import run_check
 

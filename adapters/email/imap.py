@@ -1,4 +1,6 @@
-"""A mailbox read by IMAP, as the event loop sees it: all talking is done by one thread of its own.
+"""A mailbox read by IMAP, as the event loop sees it: all reading is done by one thread of its own.
+
+With one folder that thread also waits for news; with several, `imap_watch` watches them on connections of their own.
 
 [inboxes.support.imap]
 host = "imap.example.com"           new mail wakes us at once where the server can IDLE (RFC 2177), and is
@@ -19,13 +21,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from adapters.base import Page, PermanentError, TemporaryError
 from adapters.email.imap_cursor import load
 from adapters.email.imap_options import ImapOptions
+from adapters.email.imap_watch import IDLE_SECONDS, MOST, Watches
 
 if TYPE_CHECKING:
     from adapters.email.imap_walk import Line
 
 ResultT = TypeVar("ResultT")
 
-_IDLE_SECONDS: Final = 540.0  # RFC 2177 asks for less than 29 minutes; Gmail hangs up after 10
+_IDLE_SECONDS: Final = IDLE_SECONDS
 _FIRST_PAUSE: Final = 1.0  # after an IDLE that broke, or that promised mail there was not
 _LONGEST_PAUSE: Final = 30.0  # so a mailbox that fails is known to fail within a minute
 _ENDING_SECONDS: Final = 3.0
@@ -39,7 +42,8 @@ class Mailbox:
         self._limit = min(limit, options.max_bytes)
         self._thread: ThreadPoolExecutor | None = None
         self._line: Line | None = None
-        self._next_uid = 0  # of the folder we IDLE in; 0: there is nothing to IDLE with
+        self._watches = Watches(options) if len(options.folders) > 1 else None
+        self._next_uids: dict[str, int] = {}  # by folder; empty: there is nothing to IDLE with
         self._alarms = 0  # IDLEs in a row that ended early and for nothing
 
     async def poll(self, cursor: str) -> AsyncIterator[Page]:
@@ -48,7 +52,7 @@ class Mailbox:
 
         line = self._open_line()
         position = load(cursor, self.options.account)
-        self._next_uid = 0
+        self._next_uids = {}
         pages = Walk(line, position, self._limit, time.time).pages()
         found = False
         try:
@@ -57,7 +61,7 @@ class Mailbox:
                 yield page
         finally:
             await self._in_thread(pages.close)
-        self._next_uid = position.folder(self.options.folders[0]).uid + 1
+        self._next_uids = {folder: position.folder(folder).uid + 1 for folder in self.options.folders}
         if found:
             self._alarms = 0
 
@@ -68,7 +72,7 @@ class Mailbox:
         while (left := until - clock()) > 0:
             began = clock()
             try:
-                woken = await self._in_thread(partial(self._idle, min(left, _IDLE_SECONDS)))
+                woken = await self._listen(min(left, _IDLE_SECONDS))
             except (TemporaryError, PermanentError):
                 woken = True
             if woken is None:
@@ -80,6 +84,12 @@ class Mailbox:
                 self._alarms += 1
                 await asyncio.sleep(max(0.0, min(pause, _LONGEST_PAUSE, until - clock())))
                 return
+
+    async def _listen(self, seconds: float) -> bool | None:
+        """Whether there is news; None: nobody can tell."""
+        if self._watches is not None:
+            return await self._watches.wait(self._next_uids, seconds)
+        return await self._in_thread(partial(self._idle, seconds))
 
     async def reach(self) -> str:
         """Log in on a connection of its own and open every folder. Raises as `poll` does."""
@@ -99,6 +109,8 @@ class Mailbox:
 
     async def close(self) -> None:
         """Log out and end the thread. A later poll opens both again."""
+        if self._watches is not None:
+            await self._watches.close()
         if self._line is not None:
             await self._in_thread(self._line.drop)
         thread, self._thread, self._line = self._thread, None, None
@@ -116,12 +128,13 @@ class Mailbox:
         """Runs in the thread. None: this server, or this connection, cannot IDLE."""
         line = self._line
         session = line.session if line is not None else None
-        if line is None or session is None or not self._next_uid:
+        next_uid = self._next_uids.get(self.options.folders[0])
+        if line is None or session is None or not next_uid:
             return None
         try:
             if session.view is None or session.view.folder != self.options.folders[0] or not session.idles:
                 return None
-            return session.idle(self._next_uid, seconds)
+            return session.idle(next_uid, seconds)
         except TemporaryError:
             line.drop()
             raise
@@ -151,7 +164,10 @@ def _look(line: Line) -> str:
     try:
         views = [line.select(folder) for folder in line.options.folders]
         counts = ", ".join(f"{view.folder} {view.exists} mails" for view in views)
-        wakes = "new mail is told at once" if line.open().idles else f"asked every {line.options.poll_seconds:g} s"
+        every = f"asked every {line.options.poll_seconds:g} s"
+        wakes = "new mail is told at once" if line.open().idles else every
+        if line.open().idles and len(views) > MOST:
+            wakes += f", in the first {MOST} folders; the others are {every}"
         return f"{line.options.account}: {counts}; {wakes}"
     finally:
         with contextlib.suppress(OSError):
