@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from normalizer import headers
 from normalizer.phone_numbers import canonical_phone
-from normalizer.reply_tokens import make_reply_token, read_reply_token
+from normalizer.reply_tokens import find_reply_token, make_reply_token
 
 __all__ = [
     "Address",
@@ -21,10 +21,10 @@ __all__ = [
     "canonical_email",
     "canonical_phone",
     "email_shaped",
+    "find_reply_token",
     "first_email_in",
     "make_reply_token",
     "parse_addresses",
-    "read_reply_token",
 ]
 
 MAX_ADDRESSES: Final = 100

@@ -57,12 +57,6 @@ def find_reply_token(text: str, keys: Mapping[str, bytes]) -> ReplyToken | None:
     return None
 
 
-def read_reply_token(text: str, keys: Mapping[str, bytes]) -> str | None:
-    """The ticket id alone."""
-    found = find_reply_token(text, keys)
-    return found.ticket if found else None
-
-
 def body_mark(token: str) -> str:
     """What stands in the text of a mail of ours, for answers that lost their header: `[ref:<token>]`."""
     return f"[ref:{token}]"
