@@ -191,7 +191,7 @@ def describe(error: BaseException | None) -> str:
         case aiormq.exceptions.ChannelAccessRefused() | aiormq.exceptions.ConnectionNotAllowed():
             return f"the user may not do this: {error}"
         case aiormq.exceptions.InvalidFrameError() if "Connection.OpenOk" in str(error):
-            # The answer to Connection.Open was Connection.Close; aiormq drops the words in it (aiormq 7, connection.py).
+            # The answer to Connection.Open was Connection.Close; aiormq drops the words in it (connection.py).
             return "it refuses this user the virtual host, or has none of that name"
         case TimeoutError():
             return "it accepts the connection but does not answer"
