@@ -420,7 +420,9 @@ def bench(  # noqa: PLR0913  options of a command line
     http: Annotated[str, Parameter(help="Where the running desk answers, if not at http_listen.")] = "",
     smtp: Annotated[str, Parameter(help="And where it takes mail, as host:port.")] = "",
     workers: Annotated[int, Parameter(help="Worker processes on RabbitMQ + PostgreSQL.")] = 1,
-    only: Annotated[Literal["embedded", "services"] | None, Parameter(help="Measure one of the two stacks.")] = None,
+    only: Annotated[
+        Literal["reading", "embedded", "services", "flood"] | None, Parameter(help="Measure one part of it.")
+    ] = None,
     queue_url: Annotated[str, Parameter(help="Use this RabbitMQ virtual host, not a private server.")] = "",
     store_url: Annotated[str, Parameter(help="Use this PostgreSQL database, which the bench may fill.")] = "",
     write: Annotated[Path | None, Parameter(help="Measure everything, and write the tables here as Markdown.")] = None,
@@ -430,6 +432,7 @@ def bench(  # noqa: PLR0913  options of a command line
 
     2 KB form posts and 2 KB mails go through the real doors of real processes; with --mix messages of every channel,
     with --month a month of them. Beside the first stand the bare costs of confirmed publishes and of rows in batches.
+    `reading` is what it costs to read a mail, `flood` what hostile mails cost the customers who use the form.
 
     Starts private servers; the second half needs Debian's rabbitmq-server and postgresql. With --running it fills the
     queue and the store of that desk with made-up customers: use it before there are real ones.

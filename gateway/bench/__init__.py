@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from gateway.bench.client import BenchError
+from gateway.bench.desk import runtime_of, settings_of
 from gateway.bench.drive import Driven
+from gateway.bench.flood import Flood, measure_flood
 from gateway.bench.loads import MONTH, Wanted, drive_own, drive_running
+from gateway.bench.mails import Mail
 from gateway.bench.mix import parse_mix
+from gateway.bench.reading import Figure, figures
 from gateway.bench.report import lines, markdown
 from gateway.bench.services import Services, private_services
 from gateway.bench.stage import Plan, Stack, run_stage
@@ -59,32 +63,62 @@ class Asked:
         """Whether to measure 2 KB messages, one kind after the other."""
         return self.write is not None or not self.loads
 
+    def takes(self, part: str) -> bool:
+        """Whether to measure one of the parts about mail."""
+        return self.kinds and not self.running and self.only in ("", part)
+
 
 async def bench(asked: Asked, *, as_json: bool) -> int:
     """Measure and print the figures; 1 when an audit does not balance or something could not be measured."""
     stacks: list[Stack] = []
     loads: list[Driven] = []
     troubles: list[str] = []
+    read = await _read() if asked.takes("reading") else []
     for name in ("running",) if asked.running else ("embedded", "services"):
         if asked.running or asked.only in ("", name):
             try:
                 await _measure(name, asked, stacks, loads)
             except BenchError as error:
                 troubles.append(f"{name}: {error}")
+    flood = await _flood(troubles) if asked.takes("flood") else None
+    mail = Mail(read, flood)
     if as_json:
         about = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()}
         found = {"stacks": [stack.as_dict() for stack in stacks], "loads": [load.as_dict() for load in loads]}
-        print_json({"machine": about, **found, "troubles": troubles})
+        print_json({"machine": about, **found, **mail.as_dict(), "troubles": troubles})
     else:
-        for line in lines(stacks, loads):
+        for line in lines(stacks, loads, mail.tables(), mail.audits()):
             print_line(line)
     for trouble in troubles:
         note(f"not measured: {trouble}")
     if asked.write is not None and not troubles:
-        asked.write.write_text(markdown(stacks, loads, datetime.now(UTC)), encoding="utf-8")
+        asked.write.write_text(
+            markdown(stacks, loads, datetime.now(UTC), mail.tables(), mail.audits()), encoding="utf-8"
+        )
         note(f"written to {asked.write}")
-    balanced = all(stack.balanced for stack in stacks) and all(load.balanced for load in loads)
+    balanced = all(stack.balanced for stack in stacks) and all(load.balanced for load in loads) and mail.balanced
     return OK if balanced and not troubles else NOT_SO
+
+
+async def _read() -> list[Figure]:
+    note("measuring what it costs to read a mail")
+    with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
+        runtime = runtime_of(settings_of("embedded:", "", Path(folder), 0, 0))
+        await runtime.start()
+        try:
+            return list(figures(runtime.inboxes["support"].adapter))
+        finally:
+            await runtime.close()
+
+
+async def _flood(troubles: list[str]) -> Flood | None:
+    note("measuring form posts under hostile mail: one process, SQLite queue and store")
+    with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
+        try:
+            return await measure_flood(Path(folder))
+        except BenchError as error:
+            troubles.append(f"flood: {error}")
+            return None
 
 
 async def _measure(name: str, asked: Asked, stacks: list[Stack], loads: list[Driven]) -> None:

@@ -32,24 +32,35 @@ def machine() -> str:
     )
 
 
-def lines(stacks: Sequence[Stack], loads: Sequence[Driven]) -> Iterator[str]:
-    """The whole report for a terminal."""
+def lines(
+    stacks: Sequence[Stack],
+    loads: Sequence[Driven],
+    more: Sequence[Table] = (),
+    audits: Sequence[tuple[str, str]] = (),
+) -> Iterator[str]:
+    """The whole report for a terminal; `more` tables and `audits` (of what, what it said) are those of others."""
     yield f"{machine()}; load average now {os.getloadavg()[0]:.1f}"
-    for table in _tables(stacks, loads):
+    for table in (*_tables(stacks, loads), *more):
         yield ""
         yield from _columns(table)
     yield ""
-    for name, told in _audits(stacks, loads):
+    for name, told in (*_audits(stacks, loads), *audits):
         yield f"audit, {name}: {told}"
 
 
-def markdown(stacks: Sequence[Stack], loads: Sequence[Driven], now: datetime) -> str:
+def markdown(
+    stacks: Sequence[Stack],
+    loads: Sequence[Driven],
+    now: datetime,
+    more: Sequence[Table] = (),
+    audits: Sequence[tuple[str, str]] = (),
+) -> str:
     """The same for a page, with its date."""
     parts = [f"Measured {now.astimezone(UTC):%Y-%m-%d} by `make bench` on {machine()}."]
-    for table in _tables(stacks, loads):
+    for table in (*_tables(stacks, loads), *more):
         rows = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
         parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
-    unbalanced = [name for name, told in _audits(stacks, loads) if not told.endswith("balanced")]
+    unbalanced = [name for name, told in (*_audits(stacks, loads), *audits) if not told.endswith("balanced")]
     parts.append(f"Audits that do not balance: {', '.join(unbalanced)}." if unbalanced else "Every audit balances.")
     return "\n\n".join(parts) + "\n"
 
