@@ -42,6 +42,7 @@ CHANNELS: Final[Mapping[str, str]] = {
 }
 QUEUE_CHANNELS: Final = (*CHANNELS, CONTROL_CHANNEL)
 _GLANCE_SECONDS: Final = 1.0
+_MIN_FREE_INODES: Final = 256
 _KEPT_OPTIONS: Final = ("token_key", "session_key")  # signing keys that are made once when nobody sets them
 
 
@@ -54,7 +55,7 @@ class Runtime:
         self.secrets = KeptSecrets(settings.data_dir / "secrets")
         self.local_queue = EmbeddedQueue(settings.data_dir / "queue.db", min_free_bytes=settings.spool_min_free)
         self.queue: Queue = _queue(settings, self.local_queue)
-        self.blobs = Blobs(settings.blob_path)
+        self.blobs = Blobs(settings.blob_path, min_free_bytes=settings.spool_min_free, min_free_inodes=_MIN_FREE_INODES)
         self.intake = Intake(self.queue, self.blobs, self.gateway_id)
         self.inboxes: dict[str, Inbox] = {}
         self._http: aiohttp.ClientSession | None = None

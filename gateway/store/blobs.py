@@ -23,10 +23,16 @@ class BlobsUnavailableError(Exception):
 
 
 class Blobs:
-    """A content-addressed directory, fanned out by the first two hex digits."""
+    """A content-addressed directory, fanned out by the first two hex digits.
 
-    def __init__(self, root: Path) -> None:
+    With less than `min_free_bytes` or `min_free_inodes` left nothing more is taken in, so that those who share the disk
+    can go on working off what was.
+    """
+
+    def __init__(self, root: Path, *, min_free_bytes: int = 0, min_free_inodes: int = 0) -> None:
         self.root = root
+        self._min_free_bytes = min_free_bytes
+        self._min_free_inodes = min_free_inodes
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="blobs")
 
     async def put(self, data: bytes) -> str:
@@ -64,6 +70,7 @@ class Blobs:
                 _sync_folder(target.parent)  # whoever wrote it may not have come that far yet
                 return name
             self._make_folder(target.parent)
+            self._check_space(target.parent, len(data))
             temporary = target.with_name(f"{name}.{secrets.token_hex(6)}.part")
             try:
                 with temporary.open("xb") as file:
@@ -73,10 +80,28 @@ class Blobs:
                 temporary.rename(target)
             finally:
                 temporary.unlink(missing_ok=True)
-            _sync_folder(target.parent)
+            self._seal(target)
         except OSError as error:
             raise BlobsUnavailableError(f"cannot write below {self.root}: {error.strerror}") from error
         return name
+
+    def _seal(self, target: Path) -> None:
+        try:
+            _sync_folder(target.parent)
+        except OSError:
+            # A second fsync of the folder may succeed without having written anything; the next put starts anew.
+            target.unlink(missing_ok=True)
+            raise
+
+    def _check_space(self, folder: Path, size: int) -> None:
+        facts = os.statvfs(folder)
+        free = facts.f_bavail * facts.f_frsize
+        if self._min_free_bytes and free < self._min_free_bytes + size:
+            needed = (self._min_free_bytes + size) >> 20
+            raise BlobsUnavailableError(f"{free >> 20} MiB free below {self.root}, {needed} needed")
+        # Zero files in all: a file system without a fixed number of inodes.
+        if facts.f_files and facts.f_favail < self._min_free_inodes:
+            raise BlobsUnavailableError(f"the file system of {self.root} is short of inodes")
 
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():

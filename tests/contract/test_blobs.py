@@ -1,0 +1,68 @@
+"""Blobs: durable when told so, refused early on a full disk, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.store import blobs as module
+from gateway.store.blobs import Blobs, BlobsUnavailableError
+
+
+@pytest.fixture
+async def blobs(tmp_path: Path) -> AsyncIterator[Blobs]:
+    opened = Blobs(tmp_path / "blobs")
+    yield opened
+    opened.close()
+
+
+async def test_what_was_put_is_there_under_its_hash(blobs: Blobs) -> None:
+    name = await blobs.put(b"a picture")
+    assert name == hashlib.sha256(b"a picture").hexdigest()
+    assert await blobs.put(b"a picture") == name
+    assert await blobs.get(name) == b"a picture"
+    with pytest.raises(KeyError):
+        await blobs.get("0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [({"min_free_bytes": 1 << 60}, "MiB free"), ({"min_free_inodes": 1 << 60}, "inodes")],
+)
+async def test_a_disk_that_is_almost_full_takes_nothing_more(
+    limits: dict[str, int], words: str, tmp_path: Path
+) -> None:
+    if words == "inodes" and not os.statvfs(tmp_path).f_files:
+        return  # no fixed number of inodes here: nothing to run short of
+    tight = Blobs(tmp_path / "blobs", **limits)
+    with pytest.raises(BlobsUnavailableError, match=words):
+        await tight.put(b"a picture")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    roomy = Blobs(tmp_path / "blobs")  # somebody made room
+    await roomy.put(b"a picture")
+    tight.close()
+    roomy.close()
+
+
+async def test_a_folder_that_cannot_be_synced_keeps_no_promise(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An fsync that failed once may succeed the second time without having written anything: the blob is made anew."""
+    real, failures = module._sync_folder, [0]
+
+    def fail(folder: Path) -> None:
+        real(folder)
+        if any(folder.iterdir()):
+            failures[0] += 1
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(module, "_sync_folder", fail)
+    (blobs.root / hashlib.sha256(b"x").hexdigest()[:2]).mkdir(parents=True)
+    with pytest.raises(BlobsUnavailableError):
+        await blobs.put(b"x")
+    assert failures == [1]
+    assert not [path for path in blobs.root.rglob("*") if path.is_file()]
+    monkeypatch.setattr(module, "_sync_folder", real)
+    assert await blobs.get(await blobs.put(b"x")) == b"x"
