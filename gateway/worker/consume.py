@@ -30,7 +30,7 @@ from gateway.store.people import Ours
 from gateway.store.record import Recorded, record
 from gateway.worker.evidence import Rules
 from gateway.worker.plan import Item
-from normalizer.message import Message, Tally, Update, parse_wire
+from normalizer.message import TALLY_TYPE, Message, Tally, Update, parse_wire
 
 _log = logging.getLogger(__name__)
 
@@ -215,9 +215,14 @@ class Worker:
                 return
             try:
                 letters = await self._queue.consume_dead(self._batch_size)
-                await self._bury([(letter, letter.reason or "delivered too often") for letter in letters])
+                # A gateway's tally is no message of anybody's: it is noted, or the next one says it all.
+                tallies = [letter for letter in letters if letter.type == TALLY_TYPE]
+                messages = [letter for letter in letters if letter.type != TALLY_TYPE]
+                await self._bury([(letter, letter.reason or "delivered too often") for letter in messages])
+                if tallies and not await self._handle(tallies, stop):
+                    return
                 await self._queue.ack(letters)
-                await self._try_once_more(letters, stop)
+                await self._try_once_more(messages, stop)
             except Exception as error:
                 if not (isinstance(error, QueueUnavailableError) or is_transient(error)):
                     raise

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from gateway.ids import uuid7
 from gateway.queues.base import DELIVERY_LIMIT, Outgoing
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.store import tables as t
 from gateway.store.engine import open_store
 from gateway.store.migrate import migrate
+from gateway.tally import Life
 from gateway.worker import consume
 from gateway.worker.consume import Worker
-from normalizer.message import MESSAGE_TYPE
-from tests.worker.conversations import mail
+from normalizer.message import MESSAGE_TYPE, TALLY_TYPE
+from tests.worker.conversations import START, mail
 
 
 async def test_the_innocent_are_recorded_and_the_guilty_stay_dead(
@@ -32,9 +34,11 @@ async def test_the_innocent_are_recorded_and_the_guilty_stay_dead(
     for message in (good, bad):
         body = message.model_dump_json().encode()
         await queue.publish([Outgoing(body, MESSAGE_TYPE, str(message.receipt_id), "email", "support")])
+    tally = Life("gateway-1", START).report(START, ended=True).model_dump_json().encode()
+    await queue.publish([Outgoing(tally, TALLY_TYPE, str(uuid7()), "control", "tally")])
     for _ in range(DELIVERY_LIMIT + 1):
         await queue.release(await queue.consume(10))
-    assert (await queue.depth()).dead == 2
+    assert (await queue.depth()).dead == 3
 
     stop = asyncio.Event()
     working = asyncio.create_task(Worker(queue, store).run(stop))
@@ -55,5 +59,6 @@ async def test_the_innocent_are_recorded_and_the_guilty_stay_dead(
     )
     assert outcomes == {good.receipt_id: "ticketed", bad.receipt_id: "dead"}
     assert (await queue.depth()).dead == 0
+    assert await store.read(lambda conn: list(conn.scalars(select(t.gateway_lives.c.gateway)))) == ["gateway-1"]
     await queue.close()
     await store.close()
