@@ -32,7 +32,8 @@ lint: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	@sh deploy/bootstrap.sh services
-	@$(BIN)/frontdesk bench $(ARGS)
+	@$(BIN)/frontdesk bench --write deploy/bench.md $(ARGS)
+	@$(BIN)/python -m tests.test_docs
 
 .venv/.installed: pyproject.toml
 	@sh deploy/bootstrap.sh venv

@@ -125,11 +125,17 @@ def commands(app: App, prefix: str = "") -> Iterator[tuple[str, App]]:
             yield f"{prefix}{name}", command
 
 
+def bench_page() -> str:
+    """What `make bench` wrote last: figures are quoted with their date and machine, never typed."""
+    return (DEPLOY / "bench.md").read_text(encoding="utf-8").strip()
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "channels": channels_table,
     "settings": settings_table,
     "options": options_table,
     "verbs": verbs_table,
+    "bench": bench_page,
 }
 
 
