@@ -350,9 +350,7 @@ def test_our_addresses_are_read_from_the_inboxes() -> None:
     ours = own_addresses(
         [
             Email.Options.model_validate({"channel": "email", "addresses": ["Help@Desk.Test", "*@in.desk.test"]}),
-            Email.Options.model_validate(
-                {"channel": "email", "domains": ["desk.example"], "agents": [" B@Desk.Test"]}
-            ),
+            Email.Options.model_validate({"channel": "email", "domains": ["desk.example"], "agents": [" B@Desk.Test"]}),
             Email.Options.model_validate({"channel": "email", "domains": ["*"]}),
             Twitter.Options.model_validate({"channel": "twitter", "user_id": "42"}),
         ]
