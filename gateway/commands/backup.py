@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.backup import BackupError, back_up
 from gateway.commands.failures import NOT_SO, OK, CommandError
 from gateway.commands.output import print_json, print_line
 from gateway.settings import load_settings
+from gateway.store.backup import BackupError, back_up
 
 
 def run_backup(folder: Path, *, as_json: bool) -> int:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.queues.base import Delivered, Depth, Outgoing, describe_death
-from gateway.sqlite_log import Log, fold
+from gateway.store.sqlite_log import Log, fold
 
 READY, DELAYED, CLAIMED, DEAD, DEAD_CLAIMED = range(5)
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from gateway.sqlite_log import Log, fold
+from gateway.store.sqlite_log import Log, fold
 
 log: Final = logging.getLogger(__name__)
 
