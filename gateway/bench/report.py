@@ -56,7 +56,9 @@ def markdown(
     audits: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The same for a page, with its date."""
-    parts = [f"Measured {now.astimezone(UTC):%Y-%m-%d} by `make bench` on {machine()}."]
+    # A run keeps two cores busy with about 3; what is far above that was somebody else, and the rates are too low.
+    busy = f"load average of the last 15 minutes {os.getloadavg()[2]:.1f}"
+    parts = [f"Measured {now.astimezone(UTC):%Y-%m-%d} by `make bench` on {machine()}; {busy}."]
     for table in (*_tables(stacks, loads), *more):
         rows = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
         parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
