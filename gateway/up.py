@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import signal
@@ -34,6 +35,8 @@ _log = logging.getLogger(__name__)
 ROLES: Final = frozenset({"serve", "work", "poll"})
 _GRACE: Final = 8.0  # seconds for what is under way when told to stop
 _MEASURE_SECONDS: Final = 5.0
+_M_MMAP_THRESHOLD: Final = -3  # malloc.h
+_LARGE_BLOCK: Final = 512 * 1024  # bytes
 _SWITCH_SECONDS: Final = 0.0005  # a thread that computes lets the event loop in after this, not after Python's 5 ms
 
 
@@ -56,6 +59,7 @@ async def run(
         if roles & {"serve", "poll"}:
             runtime.intake.apart = Apart()
             sys.setswitchinterval(_SWITCH_SECONDS)
+        _give_back_memory()
         await runtime.start()
         try:
             await _play(runtime, roles, stop, ready, say if not quiet else None)
@@ -96,6 +100,15 @@ async def _play(
             async with asyncio.timeout(_GRACE):
                 await listening.aclose()
         closed.set()
+
+
+def _give_back_memory() -> None:
+    """Let glibc return large blocks to the system when they are freed.
+
+    By default it learns from the first mail of 25 MB to keep blocks of that size, and the process stays that large.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library keeps its own rules
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def _collect_less() -> None:

@@ -10,15 +10,17 @@ from typing import Final
 from normalizer import headers
 
 
-def undo_encoding(data: bytes, encoding: str, problem: Callable[[str, str], None]) -> bytes:
-    """Content-Transfer-Encoding undone leniently (RFC 2045 section 6). Unknown ones are taken as they are."""
+def undo_encoding(whole: bytes, start: int, end: int, encoding: str, problem: Callable[[str, str], None]) -> bytes:
+    """Content-Transfer-Encoding of `whole[start:end]` undone leniently (RFC 2045 section 6). Unknown ones are taken as
+    they are."""
+    if encoding in ("base64", "base-64", "b64"):
+        padding = whole.find(b"=", start, end)
+        if padding >= 0 and whole[padding:end].strip(b"=\r\n \t"):
+            problem("mime_ambiguous", "base64 goes on behind its padding; some readers stop there, we read on")
+        return headers.decode_base64(whole, start, end)
+    data = whole[start:end]
     if encoding in ("", "7bit", "8bit", "binary", "7-bit", "8-bit", "none"):
         return data
-    if encoding in ("base64", "base-64", "b64"):
-        padding = data.find(b"=")
-        if padding >= 0 and data[padding:].strip(b"=\r\n \t"):
-            problem("mime_ambiguous", "base64 goes on behind its padding; some readers stop there, we read on")
-        return headers.decode_base64(data)
     if encoding in ("quoted-printable", "quotedprintable", "qp"):
         if b"= " in data or b"=\t" in data:
             data = _PADDED_BREAK.sub(b"=", data)

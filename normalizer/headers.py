@@ -157,15 +157,16 @@ def _decode_payload(encoding: str, payload: str) -> bytes:
     return binascii.a2b_qp(_SPACES.sub("_", payload).encode("utf-8"), header=True)
 
 
-def decode_base64(data: bytes) -> bytes:
+def decode_base64(data: bytes, start: int = 0, end: int | None = None) -> bytes:
     """Base64 read leniently (RFC 2045 section 6.8): noise skipped, padding repaired, several padded runs joined."""
-    padding = data.find(b"=")
-    if padding < 0 or not data[padding:].strip(b"=\r\n \t"):
+    end = len(data) if end is None else end
+    padding = data.find(b"=", start, end)
+    if padding < 0 or not data[padding:end].strip(b"=\r\n \t"):
         try:
-            return binascii.a2b_base64(data)  # as it should be: no copy of 25 MB is made
+            return binascii.a2b_base64(memoryview(data)[start:end])  # as it should be: no copy of 25 MB is made
         except binascii.Error:
             pass
-    core = data.rstrip(b"=\r\n \t")
+    core = data[start:end].rstrip(b"=\r\n \t")
     if b"=" in core:
         first, *others = _split_runs(core)
         # Only whole quadruples are another run; anything else behind the padding is a remark.

@@ -260,7 +260,7 @@ class Tree:
 
     def content(self, part: Part) -> bytes:
         """The part's bytes, transfer encoding undone."""
-        return encodings.undo_encoding(self.data[part.start : part.end], part.encoding, self.problem)
+        return encodings.undo_encoding(self.data, part.start, part.end, part.encoding, self.problem)
 
     def text_of(self, part: Part, data: bytes) -> str:
         """Its characters, line ends as `\\n`, without control characters."""

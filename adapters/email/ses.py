@@ -69,7 +69,7 @@ class Ses(Provider):
         message = _members(raw.body)
         if message.kind != "Notification":
             return ignored(delivery_key("email", "ses", message.get("MessageId")), f"SNS: {message.kind or 'no type'}")
-        said = _object(message.get("Message").encode("utf-8", "replace"))
+        said = _object(message.get("Message"))
         mail, receipt = _dict(said, "mail"), _dict(said, "receipt")
         if said.get("notificationType") != "Received" or not mail:
             return ignored(delivery_key("email", "ses", message.get("MessageId")), "SES: not the receipt of a mail")
@@ -85,6 +85,7 @@ class Ses(Provider):
         fields = {"ses": {"message_id": _text(mail, "messageId"), "verdicts": verdicts}}
         content, action = _text(said, "content"), _dict(receipt, "action")
         if content:
+            del said["content"]
             return Arrival(_content(content, action), facts, problems=problems, suspend=suspend, fields=fields)
         where = f"s3://{_text(action, 'bucketName')}/{_text(action, 'objectKey')}"
         return Arrival(
@@ -148,7 +149,7 @@ def _members(body: bytes) -> SnsMessage:
     return SnsMessage({key: value for key, value in _object(body).items() if isinstance(value, str)})
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def _object(data: bytes | str) -> dict[str, Any]:
     try:
         value = from_json(data)
     except ValueError:

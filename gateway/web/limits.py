@@ -7,6 +7,7 @@ connection from loopback without a proxy is ourselves (the demo, an unconfigured
 from __future__ import annotations
 
 import asyncio
+import io
 import ipaddress
 import time
 from collections import Counter
@@ -155,19 +156,19 @@ async def read_body(request: web.BaseRequest, most: int) -> bytes:
     if not request.can_read_body:
         return b""
     loop = asyncio.get_running_loop()
-    started, body = loop.time(), bytearray()
+    started, body = loop.time(), io.BytesIO()  # gives away its buffer in the end, where a bytearray would be copied
     try:
         async with asyncio.timeout(BODY_DEADLINE) as deadline:
             while chunk := await request.content.readany():
-                body += chunk
-                if len(body) > most:
+                body.write(chunk)
+                if body.tell() > most:
                     raise _too_large(most)
-                deadline.reschedule(started + BODY_DEADLINE + len(body) / BODY_RATE)
+                deadline.reschedule(started + BODY_DEADLINE + body.tell() / BODY_RATE)
     except TimeoutError:
         raise Refused(408, "The body did not arrive in time.", headers={"Connection": "close"}) from None
     except (web.RequestPayloadError, HttpProcessingError, OSError) as error:  # cut short, or broken chunks
         raise Refused(400, "The body is cut short or malformed.", headers={"Connection": "close"}) from error
-    return bytes(body)
+    return body.getvalue()
 
 
 def refuse_encoding(request: web.BaseRequest) -> None:
