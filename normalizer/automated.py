@@ -70,6 +70,12 @@ def recognise(mail: Mail, author: str, *, mail_from: str | None = None, own: Ite
     return tuple(Hit(name=name, reason=reason) for name, reason in hits.items())
 
 
+def is_spoken_by_machine(hits: Iterable[Hit]) -> bool:
+    """Whether a machine speaks, or everybody is spoken to. To ask for no automatic answer is what people's programs do
+    too: such a mail is answered by people like any other."""
+    return any(hit.name != "suppress_replies" for hit in hits)
+
+
 def _is_own_list(mail: Mail, ours: set[str]) -> bool:
     """Whether the list it came through is an address of this desk: `List-Id: <support.example.com>`."""
     ident = mail.raw("list-id")[:1_000].rpartition("<")[2].rstrip("> ").lower()

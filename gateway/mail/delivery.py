@@ -27,7 +27,12 @@ CONTENT_TYPE = "message/rfc822"
 
 
 def inbox_for(runtime: Runtime, address: str) -> Inbox | None:
-    """The mail inbox an address belongs to. One that names the address goes before one that takes a whole domain."""
+    """The mail inbox an address belongs to. One that names the address goes before one that takes a whole domain.
+
+    `postmaster` without a domain is the first inbox: whoever takes mail takes his (RFC 5321 section 4.5.1).
+    """
+    if address.casefold() == "postmaster":
+        return next(iter(mail_inboxes(runtime)), None)
     takers = [inbox for inbox in mail_inboxes(runtime) if inbox.adapter.accepts(address)]  # type: ignore[attr-defined]
     return min(takers, key=lambda inbox: not _names(inbox, address), default=None)
 

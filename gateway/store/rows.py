@@ -9,6 +9,7 @@ from typing import Any, Final
 from gateway.worker.evidence import Row as EvidenceRow
 from gateway.worker.matching import Placement
 from gateway.worker.plan import Verdict
+from normalizer.automated import is_spoken_by_machine
 from normalizer.message import Attachment, Author, Message, Original, Update
 
 _HEADLINE: Final = 80  # characters
@@ -22,8 +23,8 @@ def is_history(message: Message) -> bool:
 
 def waits_since(messages: Iterable[Message]) -> datetime | None:
     """Since when a customer waits for an answer to these; None when only machines spoke, or all is history."""
-    waiting = (message for message in messages if not message.automated and not is_history(message))
-    return min((message.received_at for message in waiting), default=None)
+    waiting = (item for item in messages if not is_spoken_by_machine(item.automated) and not is_history(item))
+    return min((item.received_at for item in waiting), default=None)
 
 
 def opened_at(messages: Iterable[Message], now: datetime) -> datetime:

@@ -22,7 +22,7 @@ from gateway.store.record import Recorded, record
 from gateway.store.rows import headline
 from gateway.worker.evidence import Rules
 from gateway.worker.plan import Item
-from normalizer.message import Message, Original, ThreadKey, UpdateDraft, stamp
+from normalizer.message import Hit, Message, Original, ThreadKey, UpdateDraft, stamp
 from tests.worker.conversations import LONG, START, answered, conversations, expected_partition, mail
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
@@ -256,13 +256,23 @@ def test_a_token_of_a_merged_or_unknown_ticket(conn: Connection) -> None:
 def test_writing_again_reopens_and_a_machine_does_not(conn: Connection) -> None:
     run(conn, [mail("a@x", "alice")])
     conn.execute(t.tickets.update().values(status="solved", customer_waits_since=None))
-    from normalizer.message import Hit
-
-    machine = mail("v@x", "alice", refs=["a@x"]).model_copy(update={"automated": (Hit(name="vacation"),)})
-    run(conn, [machine])
+    run(conn, [labelled("v@x", "vacation")])
     assert conn.execute(select(t.tickets.c.status, t.tickets.c.customer_waits_since)).one() == ("solved", None)
     run(conn, [mail("b@x", "alice", refs=["a@x"])])
     assert conn.scalar(select(t.tickets.c.status)) == "open"
+
+
+def test_who_wants_no_automatic_answer_waits_for_a_person(conn: Connection) -> None:
+    run(conn, [mail("a@x", "alice")])
+    conn.execute(t.tickets.update().values(status="solved", customer_waits_since=None))
+    run(conn, [labelled("b@x", "suppress_replies")])
+    status, waits = conn.execute(select(t.tickets.c.status, t.tickets.c.customer_waits_since)).one()
+    assert status == "open"
+    assert waits is not None
+
+
+def labelled(name: str, rule: str) -> Message:
+    return mail(name, "alice", refs=["a@x"]).model_copy(update={"automated": (Hit(name=rule),)})
 
 
 def test_a_reply_to_a_closed_ticket_opens_a_linked_follow_up(conn: Connection) -> None:
