@@ -37,8 +37,7 @@ def insert_all(conn: Connection, table: Table, rows: Rows) -> None:
 def _copy(conn: Connection, table: Table, rows: Rows) -> None:
     """PostgreSQL's binary COPY through asyncpg, inside the transaction that SQLAlchemy has begun."""
     columns = [column for column in table.c if column.name in rows[0] or column.default is not None]
-    values = [_readers(column) for column in columns]
-    records = [tuple(read(row) for read in values) for row in rows]
+    records = zip(*(_values(column, rows) for column in columns), strict=True)
     driver: Any = conn.connection.driver_connection  # an asyncpg.Connection
     try:
         await_only(driver.copy_records_to_table(table.name, records=records, columns=[item.name for item in columns]))
@@ -49,20 +48,15 @@ def _copy(conn: Connection, table: Table, rows: Rows) -> None:
         raise DBAPIError(f"COPY {table.name}", None, error) from error
 
 
-def _readers(column: Column[Any]) -> Callable[[dict[str, Any]], Any]:
-    """How a column's value is taken from a row and handed to the driver."""
+def _values(column: Column[Any], rows: Rows) -> list[Any]:
+    """A column of the rows as the driver takes it; what a row leaves out is the column's default."""
     name = column.name
     default: Any = getattr(column.default, "arg", None)
     made: Callable[[], Any] = (lambda: default(None)) if callable(default) else (lambda: default)
-
-    def plain(row: dict[str, Any]) -> Any:
-        return row[name] if name in row else made()
-
-    def document(row: dict[str, Any]) -> Any:
-        value = plain(row)
-        return None if value is None else to_json(value).decode()
-
-    return document if isinstance(column.type, JSON) else plain
+    values = [row[name] if name in row else made() for row in rows]
+    if isinstance(column.type, JSON):
+        return [None if value is None else to_json(value).decode() for value in values]
+    return values
 
 
 def insert_new(conn: Connection, table: Table, rows: Rows) -> None:
