@@ -137,11 +137,11 @@ def _wrong_words(journal: Journal, stored: Stored, present: set[Fact]) -> Iterab
             yield f"wrong words: {fact} should say {words!r}"
 
 
-async def settle(desk: Desk, journal: Journal) -> Balance:
+async def settle(desk: Desk, journal: Journal, *, within: float = _DRAIN_SECONDS) -> Balance:
     """Wait until everything acknowledged is stored and nothing is on its way, then hold all of it together."""
     store = open_store(desk.store_url, pool_size=1)
     try:
-        return await _settle(store, desk, journal)
+        return await _settle(store, desk, journal, within)
     finally:
         await store.close()
 
@@ -156,9 +156,9 @@ async def _look(store: Store) -> Stored:
         return Stored()
 
 
-async def _settle(store: Store, desk: Desk, journal: Journal) -> Balance:
+async def _settle(store: Store, desk: Desk, journal: Journal, within: float) -> Balance:
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _DRAIN_SECONDS
+    deadline = loop.time() + within
     before = -1
     while True:
         stored = await _look(store)

@@ -164,6 +164,7 @@ async def test_the_database_is_away_while_thousands_come(
     async with Crowd(desk.gates, journal, each=8, pause=0.0) as crowd:
         await crowd.go_on(60)
     await asyncio.to_thread(database.start)
+    await settle(desk, journal, within=240)  # tens of thousands wait: a minute's work and more
     await check(desk, journal, at_least=2000)
 
 
