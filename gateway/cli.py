@@ -425,6 +425,7 @@ def bench(  # noqa: PLR0913  options of a command line
     ] = None,
     queue_url: Annotated[str, Parameter(help="Use this RabbitMQ virtual host, not a private server.")] = "",
     store_url: Annotated[str, Parameter(help="Use this PostgreSQL database, which the bench may fill.")] = "",
+    grow: Annotated[int, Parameter(help="Tickets: what recording costs on 10,000 of them, and on this many.")] = 0,
     write: Annotated[Path | None, Parameter(help="Measure everything, and write the tables here as Markdown.")] = None,
     json: Json = False,
 ) -> int:
@@ -452,6 +453,7 @@ def bench(  # noqa: PLR0913  options of a command line
         only=only or "",
         queue_url=queue_url,
         store_url=store_url,
+        grow=grow,
         write=write,
         as_json=json,
     )

@@ -7,7 +7,7 @@ import platform
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,15 +16,17 @@ from gateway.bench.client import BenchError
 from gateway.bench.desk import runtime_of, settings_of
 from gateway.bench.drive import Driven
 from gateway.bench.flood import Flood, measure_flood
+from gateway.bench.growth import Grown, grown, measure_growth, sizes_up_to
 from gateway.bench.loads import MONTH, Wanted, drive_own, drive_running
 from gateway.bench.mails import Mail
 from gateway.bench.mix import parse_mix
 from gateway.bench.reading import Figure, figures
-from gateway.bench.report import lines, markdown
+from gateway.bench.report import lines, machine, markdown
 from gateway.bench.services import Services, private_services
 from gateway.bench.stage import Plan, Stack, run_stage
 from gateway.commands.failures import NOT_SO, OK
 from gateway.commands.output import note, print_json, print_line
+from gateway.store.migrate import migrate
 
 _RATE: Final = 200.0  # messages a second at which latencies are measured (DESIGN 11)
 _SECONDS: Final = 6.0
@@ -47,6 +49,7 @@ class Asked:
     running: bool = False
     http: str = ""
     smtp: str = ""
+    grow: int = 0
 
     @property
     def loads(self) -> list[Wanted]:
@@ -70,6 +73,8 @@ class Asked:
 
 async def bench(asked: Asked, *, as_json: bool) -> int:
     """Measure and print the figures; 1 when an audit does not balance or something could not be measured."""
+    if asked.grow:
+        return await _grow(asked, as_json=as_json)
     stacks: list[Stack] = []
     loads: list[Driven] = []
     troubles: list[str] = []
@@ -98,6 +103,47 @@ async def bench(asked: Asked, *, as_json: bool) -> int:
         note(f"written to {asked.write}")
     balanced = all(stack.balanced for stack in stacks) and all(load.balanced for load in loads) and mail.balanced
     return OK if balanced and not troubles else NOT_SO
+
+
+async def _grow(asked: Asked, *, as_json: bool) -> int:
+    """What recording costs on a desk that has grown."""
+    found: dict[str, list[Grown]] = {}
+    troubles: list[str] = []
+    for name in ("embedded", "services"):
+        if asked.only in ("", name):
+            try:
+                async with _embedded(asked) if name == "embedded" else _on_services(asked) as (plan, place):
+                    note(f"measuring {plan.name}: recording on up to {asked.grow:,} tickets")
+                    found[plan.name] = await _grown(plan, place, asked.grow)
+            except BenchError as error:
+                troubles.append(f"{name}: {error}")
+    if as_json:
+        costs = {name: [asdict(cost) for cost in grown] for name, grown in found.items()}
+        print_json({"machine": machine(), "growth": costs, "troubles": troubles})
+    else:
+        for line in lines([], [], [grown(name, costs) for name, costs in found.items()]):
+            print_line(line)
+    for trouble in troubles:
+        note(f"not measured: {trouble}")
+    return OK if not troubles else NOT_SO
+
+
+async def _grown(plan: Plan, place: Path, tickets: int) -> list[Grown]:
+    runtime = runtime_of(settings_of("embedded:", plan.store_url, place, 0, 0))
+    await runtime.start()
+    try:
+        await runtime.store.write(migrate)
+        database = plan.watched.get("PostgreSQL")
+        return [cost async for cost in measure_growth(runtime, sizes_up_to(tickets), database, note)]
+    finally:
+        await runtime.close()
+
+
+@asynccontextmanager
+async def _on_services(asked: Asked) -> AsyncIterator[tuple[Plan, Path]]:
+    async with _services(asked.queue_url, asked.store_url) as services:
+        with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
+            yield _service_plan(asked, services), Path(folder)
 
 
 async def _read() -> list[Figure]:

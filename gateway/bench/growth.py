@@ -23,6 +23,7 @@ from adapters.base import Raw
 from gateway.bench.bare import Catching
 from gateway.bench.content import compose
 from gateway.bench.processes import measure
+from gateway.bench.report import Table
 from gateway.intake import Intake
 from gateway.runtime import Runtime
 from gateway.store import tables as t
@@ -37,6 +38,7 @@ from normalizer.message import Tally, parse_wire
 
 SEEDED: Final = 1_250  # mails recorded as always; every fifth is an answer, so these are 1,000 tickets
 TICKETS: Final = 1_000
+SMALLEST: Final = 10_000
 _STRIDE: Final = 100_000  # between the numbers of twins
 _BATCH: Final = 100
 _BATCHES: Final = 20
@@ -143,7 +145,8 @@ class _Reading:
                 if twins is None:
                     self._seeds.append((item.name, item.sender))
                 elif number % 2:
-                    name, sender = (twin(value, rng.randrange(twins + 1)) for value in rng.choice(self._seeds))
+                    whose = rng.randrange(twins + 1)
+                    name, sender = (twin(value, whose) for value in rng.choice(self._seeds))
                     content = _answering(content, item.sender, sender, name)
                 facts = {"mail_from": sender, "rcpt_tos": ["support@localhost"]}
                 await intake.accept(self._runtime.inboxes["support"], Raw(content, "message/rfc822", facts))
@@ -217,15 +220,23 @@ def _count(conn: Connection) -> int:
     return conn.scalar(select(func.count()).select_from(t.tickets)) or 0
 
 
-def as_rows(costs: Sequence[Grown]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
-    """Head and rows of a table for people."""
-    head = ("tickets", "record us/message", "worker CPU us", "database CPU us", "newest 50 ms", "one ticket ms")
+def grown(stack: str, costs: Sequence[Grown]) -> Table:
+    """The costs side by side, for people."""
+    head = (stack, "record us/message", "of it worker CPU", "database CPU", "newest 50 tickets", "one ticket")
     rows = [
         (
-            f"{cost.tickets:,}",
+            f"{cost.tickets:,} tickets",
             *(f"{value:,.0f}" for value in (cost.record_us, cost.worker_cpu_us, cost.database_cpu_us)),
-            *(f"{value:.1f}" for value in (cost.list_ms, cost.ticket_ms)),
+            *(f"{value:.1f} ms" for value in (cost.list_ms, cost.ticket_ms)),
         )
         for cost in costs
     ]
-    return head, rows
+    return Table(head, rows)
+
+
+def sizes_up_to(tickets: int) -> list[int]:
+    """Ten thousand, and each ten times as many, up to `tickets`."""
+    sizes = [SMALLEST]
+    while sizes[-1] * 10 < tickets:
+        sizes.append(sizes[-1] * 10)
+    return [*sizes, tickets] if tickets > SMALLEST else sizes
