@@ -131,7 +131,7 @@ def _old_header(lines: list[str], number: int) -> tuple[dict[str, str], int]:
 
 
 def _note(lines: list[str]) -> str:
-    while lines and (not lines[-1].strip() or quote_words.SEPARATOR.match(lines[-1].strip()[:1_000])):
+    while lines and (not lines[-1].strip() or quote_words.separates(lines[-1].strip()[:1_000])):
         lines = lines[:-1]
     return "\n".join(lines).strip()
 

@@ -47,7 +47,8 @@ MAY_ATTRIBUTE: Final = re.compile(
 # Each word with its bounds; scripts without spaces have none. Looking for the plain words first is ten times faster
 # than one pattern of them all, which is tried at every letter.
 _WROTE_WORDS: Final = tuple(
-    (word.lower(), re.compile(rf"(?<!\w){re.escape(word.lower())}(?!\w)")) for word in sorted(_WROTE)
+    (word.lower(), re.compile(rf"(?<!\w){re.escape(word.lower())}(?!\w)"))
+    for word in sorted(_WROTE, key=lambda word: (word != "wrote", word))
 )
 _UNBOUND: Final = frozenset(
     {"写道", "寫道", "書きました", "작성", "のメッセージ", "のメール", "เขียน", "เขียนว่า", "쓴 글", "ने लिखा"}
@@ -79,6 +80,7 @@ _CLOSERS: Final = frozenset(":：道>*_")
 # What mail programs put around names in lines that run from right to left.
 DIRECTION_MARKS: Final = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _DIRECTION: Final = frozenset(DIRECTION_MARKS)
+MAY_END: Final = _CLOSERS | _DIRECTION | {"e"}  # what a line that announces ends with, unless it begins with a date
 _NO_DIRECTION: Final = dict.fromkeys(map(ord, DIRECTION_MARKS))
 
 
@@ -182,17 +184,33 @@ _above = (
     "encima de esta línea|acima desta linha|sopra (?:a )?questa (?:riga|linea)|boven deze (?:regel|lijn)"
 )
 # `-----Original Message-----`, `---- Forwarded message ----`, `Begin forwarded message:`, a long rule of underscores.
-SEPARATOR: Final = re.compile(
+_SEPARATOR: Final = re.compile(
     rf"(?:[-_=*—–─‐>\s]{{2,40}}(?:&nbsp;)?)(?:{_marks})[\s:]{{0,3}}(?:&nbsp;)?[-_=*—–─‐\s]{{0,60}}\Z|"
     rf"(?:[-_=*—–─‐>\s]{{2,40}}(?:&nbsp;)?)(?:{_marks})\b.{{0,200}}[-_=*—–─]{{2,60}}\Z|"
     rf"-{{2,10}}\s(?:{_openers})\s.{{5,300}}(?:{_wrote})\s?-{{2,10}}\Z|"  # Zoho
     rf"(?:{_forwards}|original message|ursprüngliche nachricht|原始邮件|reply message)\s?[:：]\s*\Z|_{{20,}}\Z|"
     rf"-{{40,}}\Z|"
-    rf">>> .{{1,200}} >>>\Z|"  # GroupWise
-    rf"\W{{0,9}}.{{0,60}}(?:{_above})\W{{0,9}}\Z|"  # what desks ask for
-    rf"\S.{{0,100}}?\s---\d{{1,4}}[./-]\d{{1,2}}[./-]\d{{2,4}} \d{{1,2}}[:.]\d{{2}}.{{0,12}}---.{{0,300}}\Z",  # Notes
+    rf">>> .{{1,200}} >>>\Z",  # GroupWise
     re.IGNORECASE,
 )
+_NOTES: Final = re.compile(
+    r"\S.{0,100}?\s---\d{1,4}[./-]\d{1,2}[./-]\d{2,4} \d{1,2}[:.]\d{2}.{0,12}---.{0,300}\Z", re.IGNORECASE
+)
+_ABOVE: Final = re.compile(rf"\W{{0,9}}.{{0,60}}(?:{_above})\W{{0,9}}\Z", re.IGNORECASE)  # what desks ask for
+_ABOVE_WORDS: Final = ("line", "zeile", "linie", "ligne", "linha", "riga", "regel", "lijn")
+
+
+def separates(line: str) -> bool:
+    """Whether the line stands between a letter and an older message."""
+    if _SEPARATOR.match(line):
+        return True
+    # These two try every letter of the line, so that something of theirs has to be in it first.
+    if "---" in line and _NOTES.match(line):
+        return True
+    low = line.lower()
+    return (not line.isascii() or any(word in low for word in _ABOVE_WORDS)) and _ABOVE.match(line) is not None
+
+
 FORWARD: Final = re.compile(rf"(?:[-_=*—–─>\s]{{0,40}})(?:{_forwards})", re.IGNORECASE)
 
 _HEADERS: Final[dict[str, str]] = {

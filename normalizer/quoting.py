@@ -67,13 +67,18 @@ class _Scan:
         fence = False
         number = 0
         while number < self.total:
-            bare = lines[number][:_MAX_LINE].strip()
+            line = lines[number]
+            if line[:1] == ">" and line[-1:] != ">" and not fence and len(line) <= _MAX_LINE:
+                kinds[number] = _QUOTED
+                number += 1
+                continue
+            bare = line[:_MAX_LINE].strip()
             if not bare:
                 number += 1
                 continue
             if bare.startswith("```"):
                 fence = not fence
-            elif bare[0] == ">" and not fence and not (bare.endswith(" >>>") and quote_words.SEPARATOR.match(bare)):
+            elif bare[0] == ">" and not fence and not (bare.endswith(" >>>") and quote_words.separates(bare)):
                 kinds[number] = _QUOTED
                 number += 1
                 continue
@@ -99,7 +104,7 @@ class _Scan:
     def introduces(self, number: int, bare: str) -> int:
         """How many lines from `number` on introduce an older message: 0 when none do."""
         # Cheap tests first: most lines are prose, and the patterns are long.
-        if (bare[0] in _RULES or bare[-1] in _ENDS or "--" in bare) and quote_words.SEPARATOR.match(bare):
+        if (bare[0] in _RULES or bare[-1] in _ENDS or "--" in bare) and quote_words.separates(bare):
             return 1
         if self.looks <= 0:
             return 0
@@ -185,7 +190,8 @@ def _announcements(lines: list[str]) -> frozenset[int]:
     """
     found: set[int] = set()
     for number, line in enumerate(lines):
-        if quote_words.may_end_attribution(line):
+        plain = line[-1:] not in quote_words.MAY_END and line[:1].isalpha()
+        if not plain and quote_words.may_end_attribution(line):
             found.update(range(max(0, number - 5), number + 1))
     return frozenset(found)
 

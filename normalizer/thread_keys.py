@@ -84,7 +84,8 @@ def subject_base(subject: str) -> str:
     "conversation."""
     text = " ".join(subject[:1_000].replace("\u00a0", " ").split())
     for _ in range(50):
-        shorter = _PREFIX.sub("", text, count=1) if _PREFIX.match(text) else text
+        prefix = _PREFIX.match(text)
+        shorter = text[prefix.end() :] if prefix else text
         match = _TAG.match(shorter)
         if match and match.end() < len(shorter):
             shorter = shorter[match.end() :]

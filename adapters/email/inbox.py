@@ -192,6 +192,7 @@ class Email(Adapter[EmailOptions]):
         external_id = thread_keys.key_value(own_ids[0])[4:] if own_ids else ""
         envelope = raw.facts.get("mail_from")
         subject = mail.subject
+        base = thread_keys.subject_base(subject)
         report = automated.report_of(mail, author.value or "", mail_from=envelope)
         keys, until = self._thread_keys(raw, mail, report)
         message = MessageDraft(
@@ -207,8 +208,8 @@ class Email(Adapter[EmailOptions]):
             attachments=mail.attachments,
             delivery_key=_delivery_key(mail, external_id, author, full_text, hashes),
             content_key=fingerprint.content_key(author.identity or "", parts.reply, hashes),
-            thread_keys=(*keys, *_weak_keys(mail, quotes=bool(parts.quoted))),
-            subject_base=thread_keys.subject_base(subject),
+            thread_keys=(*keys, *_weak_keys(mail, base, quotes=bool(parts.quoted))),
+            subject_base=base,
             automated=automated.recognise(mail, author.value or "", mail_from=envelope, own=self._own),
             problems=tuple(problems),
             suspend="" if mail.fields else "the mail has no header: nobody knows who sent it",
@@ -307,7 +308,8 @@ class Email(Adapter[EmailOptions]):
             verdict = authentication.judge([("authentication-results", checked)], author, [server])
             if verdict.trust != "unverified":
                 return verdict
-        verdict = authentication.judge(mail.fields, author, self.options.authserv_ids)
+        trusted, beneath = self.options.authserv_ids, self.options.authserv_beneath
+        verdict = authentication.judge(mail.fields, author, trusted, beneath=beneath)
         return authentication.weigh(verdict, raw.facts.get(authentication.CHECKED), author)
 
     def _recipients(self, raw: Raw, mail: mime.Mail) -> tuple[Recipient, ...]:
@@ -406,12 +408,12 @@ def _unreadable(raw: Raw, provider: Provider, error: UnreadableError) -> Message
     )
 
 
-def _weak_keys(mail: mime.Mail, *, quotes: bool) -> tuple[ThreadKey, ...]:
+def _weak_keys(mail: mime.Mail, base: str, *, quotes: bool) -> tuple[ThreadKey, ...]:
     """Evidence that counts for proven or participating senders only; a mail with reply headers is no stripped one."""
     subject = mail.subject
     answers = bool(mail.raw("in-reply-to") or mail.raw("references"))
     stripped = not answers and (quotes or thread_keys.looks_like_reply(subject))
-    return weak_keys.weak_keys(mail.raw("thread-index"), subject, thread_keys.subject_base(subject), stripped=stripped)
+    return weak_keys.weak_keys(mail.raw("thread-index"), subject, base, stripped=stripped)
 
 
 def _envelope_sender(raw: Raw, mail: mime.Mail) -> str:
