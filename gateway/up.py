@@ -91,7 +91,7 @@ async def _play(
             tasks.create_task(runtime.worker().run(stop), name="worker")
         if "poll" in roles:
             tasks.create_task(run_pollers(runtime, stop), name="pollers")
-        _collect_less()
+        collect_less()
         if ready is not None:
             ready.set()
         await stop.wait()
@@ -111,7 +111,7 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
-def _collect_less() -> None:
+def collect_less() -> None:
     """What was made at start stays, and is not worth looking at again; what a message leaves is mostly no cycle.
 
     By default the collector runs every 700 objects, ten times a message, which is a sixteenth of the CPU of taking it.

@@ -26,6 +26,7 @@ from gateway.bench.services import Services, private_services
 from gateway.bench.stage import Plan, Stack, run_stage
 from gateway.commands.failures import NOT_SO, OK
 from gateway.commands.output import note, print_json, print_line
+from gateway.up import collect_less
 from gateway.store.migrate import migrate
 
 _RATE: Final = 200.0  # messages a second at which latencies are measured (DESIGN 11)
@@ -151,6 +152,7 @@ async def _read() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
         runtime = runtime_of(settings_of("embedded:", "", Path(folder), 0, 0))
         await runtime.start()
+        collect_less()  # as every process of the desk does
         try:
             return list(figures(runtime.inboxes["support"].adapter))
         finally:
