@@ -26,8 +26,8 @@ from gateway.bench.services import Services, private_services
 from gateway.bench.stage import Plan, Stack, run_stage
 from gateway.commands.failures import NOT_SO, OK
 from gateway.commands.output import note, print_json, print_line
-from gateway.up import collect_less
 from gateway.store.migrate import migrate
+from gateway.up import collect_less
 
 _RATE: Final = 200.0  # messages a second at which latencies are measured (DESIGN 11)
 _SECONDS: Final = 6.0
