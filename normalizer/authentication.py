@@ -3,6 +3,11 @@
 Read tolerantly: clause by clause on `;`, comments dropped, no grammar that a strange clause could break. Microsoft 365
 writes no authserv-id at all; the configured id `microsoft365` stands for that form. Nothing is looked up: checking
 DKIM, SPF and DMARC ourselves is the shell's business, and its result arrives here as one more trusted field.
+
+A trusted name proves nothing by itself: a sender can write it. RFC 8601 section 5 makes our edge remove such fields,
+and section 4 makes the field a trace field, so what stands above the edge's own Received line was not there when the
+mail came. Milters of Postfix and Gmail write directly beneath that line, where a sender's own topmost field would stand
+too; that place counts only where the operator says that the edge writes there and removes what is forged (`beneath`).
 """
 
 from __future__ import annotations
@@ -34,6 +39,12 @@ class Verdict(NamedTuple):
 
 UNASKED: Final = Verdict("unverified", "no mail server is configured whose check of senders we trust")
 UNHEARD: Final = Verdict("unverified", "none of the configured mail servers checked the sender")
+BENEATH: Final = Verdict(
+    "unverified",
+    "what a configured mail server is said to have found stands beneath its own Received line, where senders can write"
+    " too; `authserv_beneath` of the inbox says that it writes there and removes what is forged",
+)
+SILENT: Final = frozenset((UNASKED, UNHEARD, BENEATH))  # nobody we trust has said anything
 
 
 _TRUSTS: Final[tuple[Trust, ...]] = ("verified", "unverified", "failed")
@@ -53,7 +64,7 @@ class Checked(NamedTuple):
 
 def weigh(heard: Verdict, checked: object, author: str) -> Verdict:
     """What a server that we trust has said of `author`; where there is none, what is `checked`, the fact."""
-    if heard not in (UNASKED, UNHEARD) or not isinstance(checked, Mapping) or checked.get("author") not in ("", author):
+    if heard not in SILENT or not isinstance(checked, Mapping) or checked.get("author") not in ("", author):
         return heard
     trust: Trust = next((trust for trust in _TRUSTS if trust == checked.get("trust")), "unverified")
     return Verdict(trust, str(checked.get("evidence", "")))
@@ -65,11 +76,14 @@ class _Result(NamedTuple):
     properties: dict[str, str]
 
 
-def judge(fields: Iterable[tuple[str, str]], author: str, authserv_ids: Collection[str]) -> Verdict:
+def judge(
+    fields: Iterable[tuple[str, str]], author: str, authserv_ids: Collection[str], *, beneath: bool = False
+) -> Verdict:
     """Trust in the From address `author`, from the topmost Authentication-Results of a configured server.
 
-    Only the topmost one counts: a sender can write that server's name into his own mail, but not above its own line.
-    Nor does any below that server's own Received line and what it wrote directly beneath it: the sender wrote that.
+    Only the topmost one counts, and only above the Received line of that server; with `beneath`, between that line and
+    the next too. Everything further down is the sender's. Where no Received line bears a configured name, our edge
+    cannot be told and the topmost counts.
     Where it says `arc=pass`, what a configured server said before the mail was forwarded counts too (RFC 8617).
     """
     if not authserv_ids:
@@ -82,17 +96,24 @@ def judge(fields: Iterable[tuple[str, str]], author: str, authserv_ids: Collecti
         if name == "received":
             if past_edge:
                 break
-            by = _BY.search(value[:2_048])
-            past_edge = by is not None and by.group(1).lower().rstrip(".") in wanted
+            past_edge = _is_by(value, wanted)
         if name != "authentication-results":
             continue
         server, results = _read(value[:8_192])
-        if (server or NO_ID) in wanted:
-            verdict = _verdict(results, domain, server or "Microsoft 365")
-            if verdict.trust != "verified" and any(item[:2] == ("arc", "pass") for item in results):
-                return forwarded(known, domain, wanted) or verdict
-            return verdict
+        if (server or NO_ID) not in wanted:
+            continue
+        if past_edge and not beneath:
+            return BENEATH
+        verdict = _verdict(results, domain, server or "Microsoft 365")
+        if verdict.trust != "verified" and any(item[:2] == ("arc", "pass") for item in results):
+            return forwarded(known, domain, wanted) or verdict
+        return verdict
     return UNHEARD
+
+
+def _is_by(received: str, wanted: set[str]) -> bool:
+    by = _BY.search(received[:2_048])
+    return by is not None and by.group(1).lower().rstrip(".") in wanted
 
 
 def forwarded(

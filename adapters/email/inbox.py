@@ -37,6 +37,7 @@ from normalizer import (
     rewritten,
     thread_keys,
     weak_keys,
+    wordless,
 )
 from normalizer.bounces import Report
 from normalizer.message import Author, Draft, Hit, MessageDraft, Original, Recipient, ThreadKey, clean_json, clean_text
@@ -201,7 +202,7 @@ class Email(Adapter[EmailOptions]):
             author=author,
             recipients=self._recipients(raw, mail),
             subject=subject[:2_000],
-            text=parts.reply,
+            text=parts.reply or clean_text(wordless.describe(mail)),
             full_text="" if full_text == parts.reply else full_text,
             html=mail.html,
             language=language.detect(parts.reply, mail.raw("content-language")),

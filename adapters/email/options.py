@@ -39,6 +39,11 @@ class EmailOptions(InboxOptions):
         default_factory=list,
         description="mail servers whose Authentication-Results we trust; microsoft365 for the form without a name",
     )
+    authserv_beneath: bool = Field(
+        default=False,
+        description="those servers write it directly beneath their own Received line, as Gmail and milters of Postfix"
+        " do, and remove what a sender forged in their name; otherwise only what stands above that line counts",
+    )
     check_authentication: bool = Field(
         default=False,
         description="check DKIM, SPF and DMARC here, where no server in front does; needs the extra `mailauth`",

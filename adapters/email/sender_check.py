@@ -113,10 +113,8 @@ class SenderCheck:
         fields = _fields(letter)
         author = _author(fields)
         domain = author.rpartition("@")[2]
-        if not domain or authentication.judge(fields, author, self._options.authserv_ids) not in (
-            authentication.UNASKED,
-            authentication.UNHEARD,
-        ):
+        trusted, beneath = self._options.authserv_ids, self._options.authserv_beneath
+        if not domain or authentication.judge(fields, author, trusted, beneath=beneath) not in authentication.SILENT:
             return None
         if not signer_of(b"d=" + domain.encode("ascii", "replace")):
             return Checked(author, _not_known(f"{domain[:100]} is no domain on the Internet"))

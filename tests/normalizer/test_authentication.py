@@ -32,7 +32,9 @@ RELAY = ("received", f"from {ME} by store.desk.example with LMTP; Mon, 3 Feb 202
     ("fields", "trust"),
     [
         ([results(f"{ME}; {PASS}"), RECEIVED, OUTSIDE], "verified"),
-        ([RECEIVED, results(f"{ME}; {PASS}"), OUTSIDE], "verified"),  # milters write beneath the line of their server
+        ([RECEIVED, results(f"{ME}; {PASS}"), OUTSIDE], "unverified"),  # a sender's own topmost field stands there too
+        ([RECEIVED, results(f"{ME}; {FAIL}"), OUTSIDE], "unverified"),
+        ([results(f"{ME}; {FAIL}"), RECEIVED, OUTSIDE], "failed"),
         ([RELAY, results(f"{ME}; {PASS}"), RECEIVED, OUTSIDE], "verified"),
         ([RECEIVED, OUTSIDE, results(f"{ME}; {PASS}")], "unverified"),  # the sender wrote that
         ([RELAY, RECEIVED, OUTSIDE, results(f"{ME}; {PASS}")], "unverified"),
@@ -41,6 +43,34 @@ RELAY = ("received", f"from {ME} by store.desk.example with LMTP; Mon, 3 Feb 202
 )
 def test_only_above_our_own_edge(fields: list[tuple[str, str]], trust: str) -> None:
     assert judge(*fields) == trust
+
+
+@pytest.mark.parametrize(
+    ("fields", "trust"),
+    [
+        ([RECEIVED, results(f"{ME}; {PASS}"), OUTSIDE], "verified"),
+        ([RECEIVED, ("received-spf", "pass"), results(f"{ME}; {FAIL}"), OUTSIDE], "failed"),
+        ([RECEIVED, results(f"{ME}; {FAIL}"), results(f"{ME}; {PASS}"), OUTSIDE], "failed"),  # the topmost
+        ([results(f"{ME}; {FAIL}"), RECEIVED, results(f"{ME}; {PASS}")], "failed"),
+        ([RECEIVED, OUTSIDE, results(f"{ME}; {PASS}")], "unverified"),  # the sender wrote that
+        ([RELAY, RECEIVED, OUTSIDE, results(f"{ME}; {PASS}")], "unverified"),
+    ],
+)
+def test_directly_beneath_it_only_for_a_server_that_is_said_to_write_there(
+    fields: list[tuple[str, str]], trust: str
+) -> None:
+    assert authentication.judge(fields, "anna@customer.example", [ME], beneath=True).trust == trust
+
+
+def test_what_stands_beneath_is_told_with_the_option_that_decides_about_it() -> None:
+    verdict = authentication.judge([RECEIVED, results(f"{ME}; {PASS}")], "anna@customer.example", [ME])
+    assert verdict == authentication.BENEATH
+    assert "`authserv_beneath`" in verdict.evidence
+
+
+def test_our_own_check_stands_in_for_what_stands_beneath() -> None:
+    checked = authentication.Checked("", authentication.Verdict("failed", "checked here")).as_fact()
+    assert authentication.weigh(authentication.BENEATH, checked, "anna@customer.example").trust == "failed"
 
 
 def arc(number: int, server: str, text: str, seal: str, *, sealer: str = "") -> list[tuple[str, str]]:

@@ -18,18 +18,24 @@ CASES = {
         "ann@customer.test",
     ),
     "Mailman: the writer stands in Reply-To": (
-        "From: Ann via Users <users@list.test>\nReply-To: Ann <ann@customer.test>\nList-Id: <users.list.test>\n"
-        "To: users@list.test\n",
+        (
+            "From: Ann via Users <users@list.test>\nReply-To: Ann <ann@customer.test>\nList-Id: <users.list.test>\n"
+            "To: users@list.test\n"
+        ),
         "ann@customer.test",
     ),
     "Mailman: beside the list": (
-        "From: Ann via Users <users@list.test>\nReply-To: users@list.test, Ann <ann@customer.test>\n"
-        "List-Id: <users.list.test>\n",
+        (
+            "From: Ann via Users <users@list.test>\nReply-To: users@list.test, Ann <ann@customer.test>\n"
+            "List-Id: <users.list.test>\n"
+        ),
         "ann@customer.test",
     ),
     "groups.io writes the address into its own": (
-        "From: Ann via groups.io <ann=customer.test@groups.io>\nList-Id: <x.groups.io>\nReply-To: x@groups.io\n"
-        "To: x@groups.io\n",
+        (
+            "From: Ann via groups.io <ann=customer.test@groups.io>\nList-Id: <x.groups.io>\nReply-To: x@groups.io\n"
+            "To: x@groups.io\n"
+        ),
         "ann@customer.test",
     ),
     "a list that hides its writers": (
