@@ -49,12 +49,25 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    console = Console()
+    texts = [[Text(cell) for cell in row] for row in cells]
+    natural = [max(len(name), *(row[at].cell_len for row in texts)) for at, name in enumerate(columns)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="ellipsis", no_wrap=True)
-    for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    for name, width in zip(columns, column_widths(natural, console.width), strict=True):
+        table.add_column(name, overflow="ellipsis", no_wrap=True, width=width)
+    for row in texts:
+        table.add_row(*row)
+    console.print(table)
+
+
+def column_widths(natural: Sequence[int], room: int) -> list[int]:
+    """Widths that fit `room` with two spaces between columns. The first names the row and is never cut; of the others
+    the widest give way, down to 4 each: a list that does not fit even so is wider than the terminal."""
+    left = room - natural[0] - 2 * (len(natural) - 1)
+    cap = max(min(max(natural), room), 4)
+    while cap > 4 and sum(min(width, cap) for width in natural[1:]) > left:
+        cap -= 1
+    return [natural[0], *(min(width, cap) for width in natural[1:])]
 
 
 def one_line(value: Any) -> str:
