@@ -18,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, select
 
-from gateway.bench import hostile
+from gateway.bench import hostile, letters
 from gateway.bench.client import BenchError, FormLane, Load, MailLane
 from gateway.bench.content import Item, compose
 from gateway.bench.desk import quantiles, running, runtime_of, settings_of
@@ -87,7 +87,7 @@ async def measure_flood(
             await mails.open([MailLane("support@localhost") for _ in range(_MAIL_LANES)], smtp)
             try:
                 await forms.flood(compose("form", _WARM_UP))
-                await mails.flood(compose("mail", _WARM_UP))
+                await mails.flood([*compose("mail", _WARM_UP), _bulky()])
                 attacks = [_item(name, "alone") for name in hostile.mails()]
                 before = resident(desk.pid).now
                 found.mails = [await _alone(item, mails, desk.pid, runtime.store) for item in attacks]
@@ -164,6 +164,12 @@ def _count(conn: Connection) -> int:
 
 async def _paced(load: Load, items: Sequence[Item], rate: float) -> list[float]:
     return [answer.done - answer.due for answer in await load.pace(items, rate)]
+
+
+def _bulky() -> Item:
+    """A mail that is read by the child that reads what takes long: it is started by the first of them."""
+    body = letters.HEAD + b"\n" + b"It has not arrived yet, and I am waiting for it.\n" * 2_000
+    return Item("bulky", "anna@customer.example", body.replace(b"\n", b"\r\n"))
 
 
 def _item(name: str, mark: str) -> Item:
