@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from email_validator import validate_email
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from adapters import webform
 from adapters.base import Raw, Refused
 from adapters.webform import FormInvalidError, FormOptions, WebForm, is_email, read_json_object, shown_filename
 from normalizer.message import MessageDraft
@@ -186,6 +188,12 @@ class TestWebForm(ChannelTable):
 )
 def test_addresses_as_people_have_them(address: str, good: bool) -> None:
     assert is_email(address) is good
+
+
+@given(st.text("aZ9_+.-", max_size=40), st.text("aZ9_.-", max_size=40))
+def test_the_short_way_takes_only_what_the_validator_takes(local: str, domain: str) -> None:
+    if webform._PLAIN_EMAIL.fullmatch(f"{local}@{domain}.shop"):
+        assert validate_email(f"{local}@{domain}.shop.com", check_deliverability=False)
 
 
 @pytest.mark.parametrize(
