@@ -36,7 +36,8 @@ def content_key(author: str, text: str, attachments: Iterable[str] = ()) -> str:
 
     Empty when there is neither a word nor a file, or when the author is nobody: silence is not repeated speech.
     """
-    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    words = " ".join(plain.casefold().split())
     files = sorted(attachments)
     if not author or not (words or files):
         return ""
