@@ -51,12 +51,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
 
     console = Console()
     texts = [[Text(cell) for cell in row] for row in cells]
-    natural = [max(len(name), *(row[at].cell_len for row in texts)) for at, name in enumerate(columns)]
+    natural = [max(len(name), *(line[at].cell_len for line in texts)) for at, name in enumerate(columns)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, width in zip(columns, column_widths(natural, console.width), strict=True):
         table.add_column(name, overflow="ellipsis", no_wrap=True, width=width)
-    for row in texts:
-        table.add_row(*row)
+    for line in texts:
+        table.add_row(*line)
     console.print(table)
 
 
