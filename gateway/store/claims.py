@@ -90,12 +90,16 @@ def join_proven(
 
 def _waiting_for(conn: Connection, identities: set[str]) -> list[Row]:
     """Proven claims that could not act while these identities were unproven: the order of arrival must not matter."""
-    columns = t.claims.c
     if not identities:
         return []
-    open_ = (columns.state == "open") & columns.proven
-    query = select(t.claims).where(one_of(columns.claimed, identities), open_)
-    return [dict(row) for row in conn.execute(query).mappings()]
+    return [dict(row) for row in conn.execute(_WAITING, {"identities": sorted(identities)}).mappings()]
+
+
+_WAITING: Final = (
+    select(t.claims)
+    .where(one_of(t.claims.c.claimed, "identities"))
+    .where((t.claims.c.state == "open") & t.claims.c.proven)
+)
 
 
 def _keep_claims(hand: Hand, made: Sequence[Claim]) -> list[Row]:
@@ -134,9 +138,11 @@ def _keep_claims(hand: Hand, made: Sequence[Claim]) -> list[Row]:
 
 
 def _tickets_of(conn: Connection, receipts: Sequence[UUID]) -> dict[UUID, int]:
-    columns = t.comments.c
-    query = select(columns.receipt_id, columns.ticket_id).where(one_of(columns.receipt_id, receipts))
-    return dict(conn.execute(query).all())
+    return dict(conn.execute(_TICKETS_OF, {"receipts": receipts}).all())
+
+
+_SAID: Final = t.comments.c
+_TICKETS_OF: Final = select(_SAID.receipt_id, _SAID.ticket_id).where(one_of(_SAID.receipt_id, "receipts"))
 
 
 def _act_on(hand: Hand, claim: Row) -> None:

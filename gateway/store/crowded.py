@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, func, not_, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, not_, or_, select
 
 from gateway.store import tables as t
 from gateway.store.values import one_of
@@ -29,8 +29,8 @@ def load_rows(conn: Connection, keys: Collection[str], people: Collection[str]) 
     """
     if not keys:
         return []
-    alone = or_(_KEYS.role.in_(_ALONE), one_of(_KEYS.author, people))
-    found = conn.execute(_plain().where(one_of(_KEYS.key, keys), alone).limit(MOST_ROWS + 1)).all()
+    wanted = {"keys": list(keys), "people": list(people), "most": MOST_ROWS + 1}
+    found = conn.execute(_CONCERNING, wanted).all()
     if len(found) <= MOST_ROWS:
         return [Row(*row) for row in found]
     return list(_sift(conn, keys, people))
@@ -73,6 +73,13 @@ def _once(author: Any) -> Select[Any]:
     wanted = select(*columns, func.max(_KEYS.channel))
     by = [_KEYS.key, _KEYS.role, _KEYS.ticket_id]
     return wanted.group_by(*by, *([author] if author is _KEYS.author else []))
+
+
+_CONCERNING: Final = (
+    _plain()
+    .where(one_of(_KEYS.key, "keys"), or_(_KEYS.role.in_(_ALONE), one_of(_KEYS.author, "people")))
+    .limit(bindparam("most"))
+)
 
 
 def _rows(conn: Connection, statement: Select[Any]) -> Iterator[Row]:

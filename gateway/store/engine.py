@@ -86,8 +86,10 @@ def lock_ledger(conn: Connection) -> None:
     that plan for a prepared statement long after they have grown: it is told not to, until the transaction ends.
     """
     if conn.dialect.name == "postgresql":
-        statement = "SELECT pg_advisory_xact_lock(:key), set_config('enable_seqscan', 'off', true)"
-        conn.execute(text(statement), {"key": _LEDGER_LOCK})
+        conn.execute(_LOCK, {"key": _LEDGER_LOCK})
+
+
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(:key), set_config('enable_seqscan', 'off', true)")
 
 
 def is_transient(error: BaseException) -> bool:

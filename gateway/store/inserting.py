@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import JSON, Column, Connection, Table, func, insert, select
+from sqlalchemy import JSON, Column, Connection, Insert, Select, Table, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
@@ -18,10 +19,15 @@ Rows = list[dict[str, Any]]
 
 def next_ids(conn: Connection, numbered: Iterable[Table]) -> dict[str, int]:
     """The next free number of each table, valid while the ledger lock is held; one statement, index-only."""
-    names = [table.name for table in numbered]
-    highest = [select(func.coalesce(func.max(t.metadata.tables[name].c.id), 0)).scalar_subquery() for name in names]
-    row = conn.execute(select(*highest)).one()
+    names = tuple(table.name for table in numbered)
+    row = conn.execute(_highest(names)).one()
     return {name: value + 1 for name, value in zip(names, row, strict=True)}
+
+
+@cache
+def _highest(names: tuple[str, ...]) -> Select[Any]:
+    ids = (t.metadata.tables[name].c.id for name in names)
+    return select(*(select(func.coalesce(func.max(number), 0)).scalar_subquery() for number in ids))
 
 
 def insert_all(conn: Connection, table: Table, rows: Rows) -> None:
@@ -31,7 +37,7 @@ def insert_all(conn: Connection, table: Table, rows: Rows) -> None:
     if conn.dialect.name == "postgresql":
         _copy(conn, table, rows)
     else:
-        conn.execute(insert(table), rows)
+        conn.execute(_insert(table.name), rows)
 
 
 def _copy(conn: Connection, table: Table, rows: Rows) -> None:
@@ -62,7 +68,19 @@ def _values(column: Column[Any], rows: Rows) -> list[Any]:
 def insert_new(conn: Connection, table: Table, rows: Rows) -> None:
     """Insert what is not there yet."""
     if rows:
-        conn.execute(upsert(conn, table).on_conflict_do_nothing(), rows)
+        conn.execute(_insert_new(table.name, conn.dialect.name), rows)
+
+
+@cache
+def _insert(name: str) -> Insert:
+    return insert(t.metadata.tables[name])
+
+
+@cache
+def _insert_new(name: str, dialect: str) -> Insert:
+    table = t.metadata.tables[name]
+    made = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    return made.on_conflict_do_nothing()
 
 
 def upsert(conn: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, func, not_, or_, select
+from sqlalchemy import Connection, Row, Select, Text, bindparam, cast, func, not_, null, or_, select, union_all
 
 from gateway.store import tables as t
 from gateway.store.crowded import load_rows
-from gateway.store.people import among
+from gateway.store.people import among, by_kind
 from gateway.store.values import one_of
 from gateway.worker import evidence, near
 from gateway.worker.evidence import Group, Rules, World
@@ -26,8 +27,18 @@ from gateway.worker.matching import (
 from gateway.worker.plan import Item, Known, Seen
 from normalizer.message import Message, Update
 
-_KEYS = t.thread_keys.c
-_WINDOWS = {"content": ACROSS_CHANNELS_WINDOW, "subject": SUBJECT_WINDOW, "resubject": SUBJECT_WINDOW}
+# Statements are built once: composing one costs more than the database needs to answer it.
+_KEYS: Final = t.thread_keys.c
+_ROWS: Final = select(_KEYS.key, _KEYS.role, _KEYS.author, _KEYS.ticket_id, _KEYS.at, _KEYS.channel)
+_BY_SUBJECT: Final = ("subject", "resubject")
+
+
+def _recent(name: str) -> Select[Any]:
+    first, last = bindparam(f"{name}_first", type_=t.Instant), bindparam(f"{name}_last", type_=t.Instant)
+    return _ROWS.where(one_of(_KEYS.key, f"{name}_keys"), _KEYS.at.between(first, last))
+
+
+_RECENT: Final = union_all(_recent("words"), _recent("subject"))
 
 
 def load_known(conn: Connection, items: Sequence[Item], rules: Rules | None = None) -> Known:
@@ -35,15 +46,17 @@ def load_known(conn: Connection, items: Sequence[Item], rules: Rules | None = No
     lookup = SqlLookup(conn)
     world = World(lookup, rules)
     messages = [item for item in items if isinstance(item, Message) and not item.suspend]
-    _load_evidence(conn, world, lookup, messages)
-    _load_spoken(conn, world, lookup, messages)
-    cited = _load_cited_tickets(conn, world, lookup, messages)
     abouts = sorted({item.about for item in items if isinstance(item, Update) and item.kind != "ignored"})
-    _load_conversations(conn, world, lookup, abouts)
+    rows = [*_load_evidence(conn, messages), *_load_conversations(conn, abouts)]
+    spoken = _load_spoken(conn, world, messages)
+    world.load(rows, lookup.groups({row.ticket for row in rows} | spoken))
+    cited = _load_cited_tickets(conn, world, lookup, messages)
+    receipts = _load_receipts(conn, [item.receipt_id for item in items])
     return Known(
         world=world,
         cited_tickets=cited,
-        recorded=_load_receipts(conn, [item.receipt_id for item in items]),
+        recorded={receipt: outcome for receipt, outcome in receipts.items() if outcome != "dead"},
+        dead=[receipt for receipt, outcome in receipts.items() if outcome == "dead"],
         seen=_load_seen(conn, [item.delivery_key for item in items]),
         facts=_load_facts(conn, abouts),
         told=_load_told(conn, abouts),
@@ -51,72 +64,85 @@ def load_known(conn: Connection, items: Sequence[Item], rules: Rules | None = No
 
 
 def _load_receipts(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Any]:
-    columns = t.receipts.c
-    query = select(columns.receipt_id, columns.outcome).where(
-        one_of(columns.receipt_id, ids), columns.outcome != "dead"
-    )
-    return {row.receipt_id: row.outcome for row in conn.execute(query)}
+    return dict(conn.execute(_RECEIPTS, {"ids": ids}).all())
+
+
+_R: Final = t.receipts.c
+_RECEIPTS: Final = select(_R.receipt_id, _R.outcome).where(one_of(_R.receipt_id, "ids"))
 
 
 def _load_seen(conn: Connection, keys: Collection[str]) -> dict[str, Seen]:
-    columns, receipts = t.delivery_keys.c, t.receipts.c
-    statement = select(columns.key, columns.receipt_id, columns.inbox, receipts.ticket_id, receipts.comment_id)
-    joined = statement.join_from(t.delivery_keys, t.receipts, receipts.receipt_id == columns.receipt_id, isouter=True)
-    return {
-        row.key: Seen(row.receipt_id, row.inbox, row.ticket_id, row.comment_id)
-        for row in conn.execute(joined.where(one_of(columns.key, keys)))
-    }
+    return {row[0]: Seen(*row[1:]) for row in conn.execute(_SEEN, {"keys": keys})}
 
 
-def _load_evidence(conn: Connection, world: World, lookup: SqlLookup, messages: Sequence[Message]) -> None:
+_D: Final = t.delivery_keys.c
+_SEEN: Final = (
+    select(_D.key, _D.receipt_id, _D.inbox, _R.ticket_id, _R.comment_id)
+    .join_from(t.delivery_keys, t.receipts, _R.receipt_id == _D.receipt_id, isouter=True)
+    .where(one_of(_D.key, "keys"))
+)
+
+
+def _load_evidence(conn: Connection, messages: Sequence[Message]) -> list[evidence.Row]:
     """Rows that may concern any message of the batch; repeated words only within the longest window."""
     keys: set[str] = set()
-    timed: dict[timedelta, set[str]] = {}
+    words: set[str] = set()
+    subjects: set[str] = set()
     people: set[str] = set()
     for message in messages:
         for row in evidence_of(message):
-            window = _WINDOWS.get(row.role)
-            (keys if window is None else timed.setdefault(window, set())).add(row.key)
+            (words if row.role == "content" else subjects if row.role in _BY_SUBJECT else keys).add(row.key)
         people |= participants_of(message)
     rows = load_rows(conn, keys, people)
-    times = [message.received_at for message in messages]
-    for window, recent in timed.items():
-        at = _KEYS.at.between(min(times) - window, max(times) + window)
-        rows += lookup.rows(and_(one_of(_KEYS.key, recent), at))
-    world.load(rows, lookup.groups({row.ticket for row in rows}))
+    if words or subjects:
+        times = [message.received_at for message in messages]
+        wanted = _around(times, "words", words, ACROSS_CHANNELS_WINDOW)
+        wanted |= _around(times, "subject", subjects, SUBJECT_WINDOW)
+        rows += _rows(conn, _RECENT, wanted)
+    return rows
 
 
-def _load_spoken(conn: Connection, world: World, lookup: SqlLookup, messages: Sequence[Message]) -> None:
-    """What the authors of the batch said around the same time: candidates for a near-duplicate."""
+def _around(times: Sequence[datetime], name: str, keys: Collection[str], window: timedelta) -> dict[str, Any]:
+    return {f"{name}_keys": keys, f"{name}_first": min(times) - window, f"{name}_last": max(times) + window}
+
+
+def _load_spoken(conn: Connection, world: World, messages: Sequence[Message]) -> set[int]:
+    """What the authors of the batch said around the same time: candidates for a near-duplicate. Their tickets."""
     talkers = [message for message in messages if may_be_near(message) and near.weight(message.text) >= near.MIN_WEIGHT]
     if not talkers or not world.rules.near_ratio:
-        return
+        return set()
     times = [message.received_at for message in talkers]
-    first, last = min(times) - world.rules.near_window, max(times) + world.rules.near_window
-    said, who = t.comments.c, t.identities.c
-    columns = (said.author_kind, said.author_value, said.text, said.received_at, said.channel)
+    kinds, values = by_kind((item.author.kind, item.author.value or "") for item in talkers)
+    window = {"first": min(times) - world.rules.near_window, "last": max(times) + world.rules.near_window}
     tickets = set()
-    whose = (said.author_id, said.author_value)
-    ranked = (
-        select(said.id, func.row_number().over(partition_by=whose, order_by=said.received_at.desc()).label("place"))
-        .join_from(t.identities, t.comments, said.author_id == who.customer_id)
-        .where(among((item.author.kind, item.author.value or "") for item in talkers))
-        .where(said.author_value == who.value, said.author_kind == who.kind)
-        .where(said.received_at.between(first, last), said.author_trust != "failed", said.automated == [])
-        .subquery()
-    )
-    statement = (
-        select(*columns, said.ticket_id, said.receipt_id)
-        .join(ranked, ranked.c.id == said.id)
-        .where(ranked.c.place <= near.MAX_CANDIDATES + 1)  # one more: `near.confirm` sees that it is a machine
-    )
-    for row in conn.execute(statement):
+    for row in conn.execute(_spoken_by(kinds), values | window):
         identity = f"{row.author_kind}:{row.author_value}"
         world.spoken[identity].append(
             near.Candidate(identity, row.text, row.received_at, row.channel, row.ticket_id, row.receipt_id)
         )
         tickets.add(row.ticket_id)
-    world.load((), lookup.groups(tickets))
+    return tickets
+
+
+@lru_cache(maxsize=256)
+def _spoken_by(kinds: tuple[str, ...]) -> Select[Any]:
+    said, who = t.comments.c, t.identities.c
+    columns = (said.author_kind, said.author_value, said.text, said.received_at, said.channel)
+    whose = (said.author_id, said.author_value)
+    first, last = bindparam("first", type_=t.Instant), bindparam("last", type_=t.Instant)
+    ranked = (
+        select(said.id, func.row_number().over(partition_by=whose, order_by=said.received_at.desc()).label("place"))
+        .join_from(t.identities, t.comments, said.author_id == who.customer_id)
+        .where(among(kinds))
+        .where(said.author_value == who.value, said.author_kind == who.kind)
+        .where(said.received_at.between(first, last), said.author_trust != "failed", said.automated == [])
+        .subquery()
+    )
+    return (
+        select(*columns, said.ticket_id, said.receipt_id)
+        .join(ranked, ranked.c.id == said.id)
+        .where(ranked.c.place <= near.MAX_CANDIDATES + 1)  # one more: `near.confirm` sees that it is a machine
+    )
 
 
 def _load_cited_tickets(
@@ -129,10 +155,9 @@ def _load_cited_tickets(
             if key.kind in ("reply_token", "subject_number") and key.value.isdecimal() and len(key.value) < 19:
                 numbers.setdefault(int(key.value), message)
     fresh = []
-    columns = t.tickets.c
     if not numbers:
         return []
-    for number, merged_into in conn.execute(select(columns.id, columns.merged_into).where(one_of(columns.id, numbers))):
+    for number, merged_into in conn.execute(_CITED, {"numbers": numbers}):
         cited_key = f"{TICKET_KEY}{number}"
         if not any(True for _ in world.rows(cited_key, "own")):
             at, channel = numbers[number].received_at, numbers[number].channel
@@ -141,20 +166,27 @@ def _load_cited_tickets(
     return fresh
 
 
-def _load_conversations(conn: Connection, world: World, lookup: SqlLookup, abouts: Sequence[str]) -> None:
-    if not abouts:
-        return
-    rows = lookup.rows(and_(one_of(_KEYS.key, abouts), _KEYS.role == "conversation"))
-    world.load(rows, lookup.groups({row.ticket for row in rows}))
+_T: Final = t.tickets.c
+_CITED: Final = select(_T.id, _T.merged_into).where(one_of(_T.id, "numbers"))
+
+
+def _load_conversations(conn: Connection, abouts: Sequence[str]) -> list[evidence.Row]:
+    return _rows(conn, _CONVERSATIONS, {"abouts": abouts}) if abouts else []
+
+
+_CONVERSATIONS: Final = _ROWS.where(one_of(_KEYS.key, "abouts"), _KEYS.role == "conversation")
 
 
 def _load_facts(conn: Connection, abouts: Sequence[str]) -> dict[str, list[Update]]:
     facts: dict[str, list[Update]] = {}
     if not abouts:
         return facts
-    for row in conn.execute(select(t.update_facts).where(one_of(t.update_facts.c.about, abouts))):
+    for row in conn.execute(_FACTS, {"abouts": abouts}):
         facts.setdefault(row.about, []).append(_as_update(row))
     return facts
+
+
+_FACTS: Final = select(t.update_facts).where(one_of(t.update_facts.c.about, "abouts"))
 
 
 def _as_update(row: Row[Any]) -> Update:
@@ -178,8 +210,14 @@ def _as_update(row: Row[Any]) -> Update:
 def _load_told(conn: Connection, abouts: Sequence[str]) -> dict[str, int]:
     if not abouts:
         return {}
-    query = select(t.folded).where(one_of(t.folded.c.about, abouts))
-    return {row.about: row.comment_id for row in conn.execute(query)}
+    return {row.about: row.comment_id for row in conn.execute(_FOLDED, {"abouts": abouts})}
+
+
+_FOLDED: Final = select(t.folded).where(one_of(t.folded.c.about, "abouts"))
+
+
+def _rows(conn: Connection, statement: Any, values: dict[str, Any]) -> list[evidence.Row]:
+    return [evidence.Row(*row) for row in conn.execute(statement, values)]
 
 
 class SqlLookup:
@@ -188,60 +226,68 @@ class SqlLookup:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
-    def rows(self, condition: Any) -> list[evidence.Row]:
-        """Evidence that meets a condition."""
-        statement = select(_KEYS.key, _KEYS.role, _KEYS.author, _KEYS.ticket_id, _KEYS.at, _KEYS.channel)
-        return [evidence.Row(*row) for row in self._conn.execute(statement.where(condition))]
-
     def admitted(self, tickets: Collection[int], identities: Collection[str]) -> list[evidence.Row]:
         """See `evidence.Lookup.admitted`."""
-        mine, other = t.thread_keys.alias("mine"), t.thread_keys.alias("other")
-        names = ("key", "role", "author", "ticket_id", "at", "channel")
-        columns = [table.c[name] for table in (mine, other) for name in names]
-        statement = select(*columns).join_from(mine, other, mine.c.key == other.c.key)
-        pairs = statement.where(
-            one_of(mine.c.ticket_id, tickets),
-            mine.c.role.in_(("own", "ref")),
-            other.c.role == "ref",
-            one_of(other.c.author, identities),
-            not_(one_of(other.c.ticket_id, tickets)),
-        )
-        return [evidence.Row(*half) for row in self._conn.execute(pairs) for half in (row[:6], row[6:])]
+        pairs = self._conn.execute(_ADMITTED, {"tickets": tickets, "identities": identities})
+        return [evidence.Row(*half) for row in pairs for half in (row[:6], row[6:])]
 
     def held(self, tickets: Collection[int], keys: Collection[str]) -> list[evidence.Row]:
         """See `evidence.Lookup.held`."""
-        return self.rows(and_(one_of(_KEYS.key, keys), one_of(_KEYS.ticket_id, tickets)))
+        return _rows(self._conn, _HELD, {"keys": keys, "tickets": tickets}) if keys else []
 
     def citing(self, keys: Collection[str], identities: Collection[str]) -> list[evidence.Row]:
         """See `evidence.Lookup.citing`."""
-        return self.rows(and_(one_of(_KEYS.key, keys), _KEYS.role == "ref", one_of(_KEYS.author, identities)))
+        return _rows(self._conn, _CITING, {"keys": keys, "identities": identities}) if keys else []
 
     def groups(self, tickets: Collection[int]) -> Iterable[Group]:
         """See `evidence.Lookup.groups`."""
-        columns, people, links = t.tickets.c, t.participants.c, t.ticket_links.c
         if not tickets:
             return ()
-        found = {
-            row.id: Group(
-                row.id,
-                set(),
-                row.created_at,
-                closed=row.status == "closed",
-                settled=row.status in ("solved", "closed"),
-                known={row.id},
-            )
-            for row in self._conn.execute(
-                select(columns.id, columns.created_at, columns.status).where(one_of(columns.id, tickets))
-            )
-        }
-        takes_part = select(people.ticket_id, people.identity).where(one_of(people.ticket_id, tickets))
-        for ticket, identity in self._conn.execute(takes_part):
-            found[ticket].participants.add(identity)
-        either = or_(one_of(links.ticket_id, tickets), one_of(links.other_id, tickets))
-        for ticket, other in self._conn.execute(
-            select(links.ticket_id, links.other_id).where(links.kind == "apart", either)
-        ):
-            for one, two in ((ticket, other), (other, ticket)):
-                if one in found:
+        found: dict[int, Group] = {}
+        parts: list[tuple[int, int | None, str | None]] = []
+        for number, other, identity, created_at, status in self._conn.execute(_GROUPS, {"tickets": tickets}):
+            if status is None:
+                parts.append((number, other, identity))
+                continue
+            closed, settled = status == "closed", status in ("solved", "closed")
+            found[number] = Group(number, set(), created_at, closed=closed, settled=settled, known={number})
+        for number, other, identity in parts:
+            if identity is not None:
+                found[number].participants.add(identity)
+                continue
+            for one, two in ((number, other), (other, number)):
+                if one in found and two is not None:
                     found[one].apart.add(two)
         return found.values()
+
+
+def _admitted() -> Select[Any]:
+    mine, other = t.thread_keys.alias("mine"), t.thread_keys.alias("other")
+    names = ("key", "role", "author", "ticket_id", "at", "channel")
+    columns = [table.c[name] for table in (mine, other) for name in names]
+    return (
+        select(*columns)
+        .join_from(mine, other, mine.c.key == other.c.key)
+        .where(one_of(mine.c.ticket_id, "tickets"), mine.c.role.in_(("own", "ref")), other.c.role == "ref")
+        .where(one_of(other.c.author, "identities"), not_(one_of(other.c.ticket_id, "tickets")))
+    )
+
+
+_ADMITTED: Final = _admitted()
+_HELD: Final = _ROWS.where(one_of(_KEYS.key, "keys"), one_of(_KEYS.ticket_id, "tickets"))
+_CITING: Final = _ROWS.where(one_of(_KEYS.key, "keys"), _KEYS.role == "ref", one_of(_KEYS.author, "identities"))
+
+_P: Final = t.participants.c
+_L: Final = t.ticket_links.c
+_NOBODY: Final = cast(null(), Text)
+_NEVER: Final = cast(null(), t.Instant)
+# A ticket, who takes part in it, and what it is kept apart from, in one answer: `status` tells tickets from the rest.
+_GROUPS: Final = union_all(
+    select(_T.id, cast(null(), t.Id).label("other"), _NOBODY.label("identity"), _T.created_at, _T.status).where(
+        one_of(_T.id, "tickets")
+    ),
+    select(_P.ticket_id, cast(null(), t.Id), _P.identity, _NEVER, _NOBODY).where(one_of(_P.ticket_id, "tickets")),
+    select(_L.ticket_id, _L.other_id, _NOBODY, _NEVER, _NOBODY).where(
+        _L.kind == "apart", or_(one_of(_L.ticket_id, "tickets"), one_of(_L.other_id, "tickets"))
+    ),
+)

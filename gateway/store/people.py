@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, false, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, false, or_, select, update
 
 from gateway.store import tables as t
 from gateway.store.inserting import Rows, insert_all
@@ -170,21 +171,33 @@ def meet_callers(
 
 def find_holders(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Customers by the identity they hold."""
-    columns = t.identities.c
     wanted = set(keys)
     if not wanted:
         return {}
-    query = select(columns.kind, columns.value, columns.customer_id).where(among(wanted))
-    return {(row.kind, row.value): row.customer_id for row in conn.execute(query)}
+    kinds, values = by_kind(wanted)
+    return {(row.kind, row.value): row.customer_id for row in conn.execute(_holders(kinds), values)}
 
 
-def among(keys: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
-    """A condition on `identities` in the words of its index, kind first: by value alone every row is looked at."""
+@lru_cache(maxsize=256)
+def _holders(kinds: tuple[str, ...]) -> Select[Any]:
+    columns = t.identities.c
+    return select(columns.kind, columns.value, columns.customer_id).where(among(kinds))
+
+
+def by_kind(keys: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+    """The kinds that occur, and the parameters of `among`: the values of the first as `of_0`, and so on."""
     values: dict[str, set[str]] = {}
     for kind, value in keys:
         values.setdefault(kind, set()).add(value)
+    kinds = tuple(sorted(values))
+    return kinds, {f"of_{place}": sorted(values[kind]) for place, kind in enumerate(kinds)}
+
+
+def among(kinds: Sequence[str]) -> ColumnElement[bool]:
+    """A condition on `identities` in the words of its index, kind first: by value alone every row is looked at."""
     columns = t.identities.c
-    return or_(false(), *(and_(columns.kind == kind, one_of(columns.value, values[kind])) for kind in sorted(values)))
+    each = (and_(columns.kind == kind, one_of(columns.value, f"of_{place}")) for place, kind in enumerate(kinds))
+    return or_(false(), *each)
 
 
 def _customer_row(number: int, name: str, language: str, now: datetime) -> Row:
@@ -195,7 +208,12 @@ def _customer_row(number: int, name: str, language: str, now: datetime) -> Row:
 def prove(conn: Connection, proven: Rows) -> None:
     """Identities that are proven now: rows of `b_kind`, `b_value`, `b_source`. Nothing makes one less proven."""
     if proven:
-        columns = t.identities.c
-        same = (columns.kind == bindparam("b_kind")) & (columns.value == bindparam("b_value"))
-        statement = update(t.identities).where(same, columns.trust != "verified")
-        conn.execute(statement.values(trust="verified", source=bindparam("b_source")), proven)
+        conn.execute(_PROVE, proven)
+
+
+_PROVE: Final = (
+    update(t.identities)
+    .where(t.identities.c.kind == bindparam("b_kind"), t.identities.c.value == bindparam("b_value"))
+    .where(t.identities.c.trust != "verified")
+    .values(trust="verified", source=bindparam("b_source"))
+)

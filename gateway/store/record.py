@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Table, bindparam, case, delete, func, select, update
@@ -126,9 +126,12 @@ class _Writing:
             self.now,
         )
 
-    def _event(self, ticket: int | None, kind: str, detail: dict[str, Any]) -> None:
-        row = {"id": self._take(t.events), "ticket_id": ticket, "kind": kind, "detail": detail, "at": self.now}
-        insert_all(self.conn, t.events, [row])
+    def _write_events(self, events: Iterable[tuple[int, str, dict[str, Any]]]) -> None:
+        rows = [
+            {"id": self._take(t.events), "ticket_id": ticket, "kind": kind, "detail": detail, "at": self.now}
+            for ticket, kind, detail in events
+        ]
+        insert_all(self.conn, t.events, rows)
 
     def _write_customers(self) -> None:
         """Every author is a customer, or nobody (a withheld number, a failed authentication, an address of ours)."""
@@ -141,20 +144,7 @@ class _Writing:
             grown.setdefault(comment.placement.ticket, []).append(comment.message)
         new = [self._new_ticket(self.tickets[ticket], said) for ticket, said in grown.items() if ticket < 0]
         insert_all(self.conn, t.tickets, new)
-        insert_all(
-            self.conn,
-            t.events,
-            [
-                {
-                    "id": self._take(t.events),
-                    "ticket_id": row["id"],
-                    "kind": "created",
-                    "detail": {"channel": row["channel"], "inbox": row["inbox"]},
-                    "at": self.now,
-                }
-                for row in new
-            ],
-        )
+        self._write_events((row["id"], "created", {"channel": row["channel"], "inbox": row["inbox"]}) for row in new)
         self._grow_tickets({ticket: said for ticket, said in grown.items() if ticket > 0})
 
     def _new_ticket(self, ticket: int, messages: Sequence[Message]) -> dict[str, Any]:
@@ -177,17 +167,8 @@ class _Writing:
         """Counters, and what a customer's words do to a ticket. A machine's words (auto-reply, bounce) do nothing."""
         if not grown:
             return
-        columns = t.tickets.c
-        first, last = bindparam("b_first", type_=t.Instant), bindparam("b_last", type_=t.Instant)
         self.conn.execute(
-            update(t.tickets)
-            .where(columns.id == bindparam("b_id"))
-            .values(
-                comment_count=columns.comment_count + bindparam("b_count"),
-                customer_waits_since=func.coalesce(columns.customer_waits_since, bindparam("b_waits", type_=t.Instant)),
-                created_at=case((columns.created_at > first, first), else_=columns.created_at),
-                updated_at=case((columns.updated_at < last, last), else_=columns.updated_at),
-            ),
+            _GROW,
             [
                 {"b_id": ticket, "b_count": len(said), "b_waits": waits_since(said)}
                 | {"b_first": opened_at(said, self.now), "b_last": changed_at(said, self.now)}
@@ -195,10 +176,10 @@ class _Writing:
             ],
         )
         spoken = [ticket for ticket, said in grown.items() if waits_since(said) is not None]
-        asleep = select(columns.id).where(one_of(columns.id, spoken), columns.status.in_(("pending", "hold", "solved")))
-        for ticket in list(self.conn.scalars(asleep)):
-            self.conn.execute(update(t.tickets).where(columns.id == ticket).values(status="open"))
-            self._event(ticket, "reopened", {"because": "the customer wrote again"})
+        asleep = sorted(self.conn.scalars(_ASLEEP, {"tickets": spoken})) if spoken else []
+        if asleep:
+            self.conn.execute(_REOPEN, {"tickets": asleep})
+            self._write_events((ticket, "reopened", {"because": "the customer wrote again"}) for ticket in asleep)
 
     def _write_comments(self) -> None:
         files: Rows = []
@@ -271,9 +252,11 @@ class _Writing:
     def _write_participants(self, people: Iterable[tuple[int, str]]) -> None:
         """Who takes part now; only tickets that were there before can have them already."""
         old = {ticket for ticket, _ in people} - set(self.tickets.values())
-        columns = t.participants.c
-        known = select(columns.ticket_id, columns.identity).where(one_of(columns.ticket_id, old))
-        present = {(row.ticket_id, row.identity) for row in self.conn.execute(known)} if old else set()
+        present = (
+            {(ticket, person) for ticket, person in self.conn.execute(_PARTICIPANTS, {"tickets": old})}
+            if old
+            else set()
+        )
         insert_all(
             self.conn,
             t.participants,
@@ -324,11 +307,10 @@ class _Writing:
 
     def _write_receipts(self) -> None:
         receipts = [self._receipt_row(verdict) for verdict in self.plan.verdicts]
-        ids = [row["receipt_id"] for row in receipts]
-        receipt, letter = t.receipts.c.receipt_id, t.dead_letters.c
-        if revived := list(self.conn.scalars(select(receipt).where(one_of(receipt, ids)))):  # replayed dead letters
-            self.conn.execute(delete(t.receipts).where(one_of(receipt, revived)))
-            again = update(t.dead_letters).where(one_of(letter.receipt_id, revived))
+        ids = {row["receipt_id"] for row in receipts}
+        if revived := [receipt for receipt in self.known.dead if receipt in ids]:  # replayed dead letters
+            self.conn.execute(delete(t.receipts).where(one_of(t.receipts.c.receipt_id, revived)))
+            again = update(t.dead_letters).where(one_of(t.dead_letters.c.receipt_id, revived))
             self.conn.execute(again.values(replayed_at=self.now))
         insert_all(self.conn, t.receipts, receipts)
         insert_all(
@@ -357,7 +339,24 @@ class _Writing:
         }
 
 
-_NUMBERED = (
+_T: Final = t.tickets.c
+_P: Final = t.participants.c
+_FIRST: Final = bindparam("b_first", type_=t.Instant)
+_LAST: Final = bindparam("b_last", type_=t.Instant)
+_GROW: Final = (
+    update(t.tickets)
+    .where(_T.id == bindparam("b_id"))
+    .values(
+        comment_count=_T.comment_count + bindparam("b_count"),
+        customer_waits_since=func.coalesce(_T.customer_waits_since, bindparam("b_waits", type_=t.Instant)),
+        created_at=case((_T.created_at > _FIRST, _FIRST), else_=_T.created_at),
+        updated_at=case((_T.updated_at < _LAST, _LAST), else_=_T.updated_at),
+    )
+)
+_ASLEEP: Final = select(_T.id).where(one_of(_T.id, "tickets"), _T.status.in_(("pending", "hold", "solved")))
+_REOPEN: Final = update(t.tickets).where(one_of(_T.id, "tickets")).values(status="open")
+_PARTICIPANTS: Final = select(_P.ticket_id, _P.identity).where(one_of(_P.ticket_id, "tickets"))
+_NUMBERED: Final = (
     t.customers,
     t.identities,
     t.tickets,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
 
 from gateway.store import tables as t
 from gateway.store.inserting import Rows, insert_all, insert_new
@@ -24,10 +25,8 @@ def retell(conn: Connection, take: Take, retellings: Sequence[Retelling], now: d
     """
     if not retellings:
         return {}
-    columns = t.comments.c
     numbers = [item.comment for item in retellings]
-    query = select(columns.id, columns.ticket_id, columns.author_id).where(one_of(columns.id, numbers))
-    told = {row.id: row for row in conn.execute(query)}
+    told = {row.id: row for row in conn.execute(_TOLD, {"numbers": numbers})}
     callers = [(told[item.comment].author_id, item.message.author) for item in retellings]
     customers = dict(zip(numbers, meet_callers(conn, callers, now, take), strict=True))
     _rewrite_comments(conn, retellings, customers)
@@ -56,14 +55,19 @@ def _rewrite_comments(conn: Connection, retellings: Sequence[Retelling], custome
             **author_row(message.author),
         }
         rows.append({f"b_{name}": value for name, value in row.items()} | {"b_id": item.comment})
+    conn.execute(_rewrite(tuple(name[2:] for name in rows[0] if name != "b_id")), rows)
+
+
+@cache
+def _rewrite(names: tuple[str, ...]) -> Update:
     columns = t.comments.c
-    new = {name[2:]: bindparam(name, type_=columns[name[2:]].type) for name in rows[0] if name != "b_id"}
-    conn.execute(update(t.comments).where(columns.id == bindparam("b_id")).values(new), rows)
+    new = {name: bindparam(f"b_{name}", type_=columns[name].type) for name in names}
+    return update(t.comments).where(columns.id == bindparam("b_id")).values(new)
 
 
 def _replace_files(conn: Connection, take: Take, retellings: Sequence[Retelling]) -> None:
     numbers = [item.comment for item in retellings]
-    conn.execute(delete(t.attachments).where(one_of(t.attachments.c.comment_id, numbers)))
+    conn.execute(_FORGET_FILES, {"numbers": numbers})
     files = [
         {"id": take(t.attachments), "comment_id": item.comment, **attachment_row(file)}
         for item in retellings
@@ -80,9 +84,7 @@ def _rename_opened_tickets(
     now: datetime,
 ) -> None:
     """A ticket is called after its first comment and belongs to whoever wrote that."""
-    columns = t.comments.c
-    first = select(func.min(columns.id)).where(one_of(columns.ticket_id, set(tickets.values())))
-    opening = set(conn.scalars(first.group_by(columns.ticket_id)))
+    opening = set(conn.scalars(_OPENING, {"tickets": sorted(set(tickets.values()))}))
     rows = [
         {
             "b_id": tickets[item.comment],
@@ -94,6 +96,19 @@ def _rename_opened_tickets(
         if item.comment in opening
     ]
     if rows:
-        opened = update(t.tickets).where(t.tickets.c.id == bindparam("b_id"))
-        named: dict[str, Any] = {"subject": bindparam("b_subject"), "requester_id": bindparam("b_requester")}
-        conn.execute(opened.values(named | {"updated_at": bindparam("b_now")}), rows)
+        conn.execute(_RENAME, rows)
+
+
+_C: Final = t.comments.c
+_TOLD: Final = select(_C.id, _C.ticket_id, _C.author_id).where(one_of(_C.id, "numbers"))
+_FORGET_FILES: Final = delete(t.attachments).where(one_of(t.attachments.c.comment_id, "numbers"))
+_OPENING: Final = select(func.min(_C.id)).where(one_of(_C.ticket_id, "tickets")).group_by(_C.ticket_id)
+_RENAME: Final = (
+    update(t.tickets)
+    .where(t.tickets.c.id == bindparam("b_id"))
+    .values(
+        subject=bindparam("b_subject"),
+        requester_id=bindparam("b_requester"),
+        updated_at=bindparam("b_now", type_=t.Instant),
+    )
+)

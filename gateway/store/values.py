@@ -35,22 +35,30 @@ class _Many(TypeDecorator[Collection[Any]]):
         return dialect.type_descriptor(Text())
 
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
-        if value is None or dialect.name == "postgresql":
-            return value
+        if value is None:
+            return None
+        if dialect.name == "postgresql":
+            return list(value)
         write = self.item.dialect_impl(dialect).bind_processor(dialect)
         return json.dumps([write(item) for item in value] if write else list(value))
 
 
 class one_of(FunctionElement[bool]):
-    """Is a column's value one of these? True of no row when there are none."""
+    """Is a column's value one of these? True of no row when there are none.
+
+    `values`: the values, or the name of the parameter that brings them, for a statement that is built once.
+    """
 
     type = Boolean()
     inherit_cache = True
 
-    def __init__(self, column: Column[Any], values: Collection[Any]) -> None:
+    def __init__(self, column: Column[Any], values: Collection[Any] | str) -> None:
         # Without a length: PostgreSQL's cast to varchar(16)[] cuts longer values, which then are found by mistake.
         item = Text() if isinstance(column.type, String) else column.type
-        super().__init__(column, bindparam(None, list(values), type_=_Many(item), unique=True))
+        if isinstance(values, str):
+            super().__init__(column, bindparam(values, required=True, type_=_Many(item)))
+        else:
+            super().__init__(column, bindparam(None, list(values), type_=_Many(item), unique=True))
 
     def self_group(self, against: OperatorType | None = None) -> Self:
         """A condition as it stands: SQLAlchemy would compare it with 1 on SQLite, which then uses no index."""

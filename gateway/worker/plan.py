@@ -36,6 +36,7 @@ class Known:
 
     world: World
     recorded: dict[UUID, Outcome] = field(default_factory=dict)  # receipts with a final outcome
+    dead: list[UUID] = field(default_factory=list)  # receipts of dead letters: what comes again is replayed
     seen: dict[str, Seen] = field(default_factory=dict)  # by delivery key
     cited_tickets: list[Row] = field(default_factory=list)  # first named by a reply token: to be kept
     facts: dict[str, list[Update]] = field(default_factory=dict)  # earlier updates, by what they are about
