@@ -34,7 +34,8 @@ class ImapOptions(BaseModel):
         pattern=r"^(keep|move:[^\x00-\x1f\x7f]{1,500}|flag:\\?[A-Za-z0-9_$.-]{1,60})$",
         description="what becomes of a mail in its mailbox once it is accepted: keep, move:FOLDER or flag:KEYWORD",
     )
-    poll_seconds: float = Field(default=60.0, ge=1, le=3600)
+    # With the 20 seconds after which silence is noticed, a mailbox that fails is known within a minute.
+    poll_seconds: float = Field(default=30.0, ge=1, le=3600)
     max_bytes: int = Field(default=26_214_400, gt=0, description="of a larger mail only the header is taken, and held")
     import_since: date | None = Field(
         default=None, description="leave alone what lay in the mailbox before this day; unset: take everything"
