@@ -307,7 +307,7 @@ def _chat(request: web.Request) -> tuple[Inbox, Chat]:
 def _check_json(request: web.Request, adapter: Chat) -> dict[str, str]:
     """CORS headers; JSON by name only, since a stranger's page may send text/plain anywhere without asking."""
     cors = check_origin(request, adapter.options.allowed_origins)
-    if not is_json(request.content_type):
+    if not is_json(request):
         raise Refused(415, "Send application/json.", headers=cors)
     return cors
 

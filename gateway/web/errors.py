@@ -9,6 +9,7 @@ import http
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -32,6 +33,7 @@ _ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "strict-origin-when-cross-origin",
 }
+_JSON: Final = re.compile(r"application/json|[\w.-]+/[\w.+-]*\+json", re.ASCII)
 _SENTENCES: Final = {
     404: "There is nothing at this address.",
     405: "This address does not take this method.",
@@ -106,9 +108,9 @@ def wants_html(request: web.BaseRequest) -> bool:
     return html >= 0 and (api < 0 or html < api)
 
 
-def is_json(content_type: str) -> bool:
-    """Whether a body is declared as JSON."""
-    return content_type == "application/json" or content_type.endswith("+json")
+def is_json(request: web.BaseRequest) -> bool:
+    """Whether a body is declared as JSON. Read here: aiohttp asks `email`, which takes 0.3 ms for each new boundary."""
+    return _JSON.fullmatch(request.headers.get("Content-Type", "").partition(";")[0].strip().lower()) is not None
 
 
 def _unexpected(request: web.Request) -> web.Response:

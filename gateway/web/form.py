@@ -39,7 +39,7 @@ async def submit(request: web.Request) -> web.Response:
     """POST /form/<inbox>: 303 to the thank-you page for browsers, 201 with the receipt for programs."""
     inbox, adapter = _form(request)
     options = adapter.options
-    programmatic = is_json(request.content_type) or not _from_browser(request)
+    programmatic = is_json(request) or not _from_browser(request)
     cors = check_origin(request, options.allowed_origins) if programmatic else {}
     try:
         limits_of(request).check_rate(request, f"form:{inbox.name}", options.rate_per_minute, options.rate_per_minute)
