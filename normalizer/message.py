@@ -280,7 +280,13 @@ def stamp(draft: UpdateDraft, **envelope: Unpack[EnvelopeFields]) -> Update: ...
 def stamp(draft: Draft, **envelope: Unpack[EnvelopeFields]) -> Message | Update:
     """The wire form of a draft. The draft's fields are already validated and are not validated twice."""
     model: type[Message | Update] = Message if isinstance(draft, MessageDraft) else Update
-    fields: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "one_case": False, **envelope, **draft.__dict__}
+    fields: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "one_case": False,
+        "replay": None,
+        **envelope,
+        **draft.__dict__,
+    }
     return model.model_construct(**fields)
 
 
