@@ -7,6 +7,8 @@ RFC 7578 (multipart/form-data), RFC 2046 section 5.1.1, the URL standard's appli
 
 from __future__ import annotations
 
+import binascii
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -78,14 +80,25 @@ def _from_urlencoded(body: bytes) -> Form:
     return form
 
 
+_NO_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
 def _unquote(body: bytes, start: int, end: int) -> bytearray:
-    """Percent escapes and plus signs undone, piece by piece: the standard library makes an object of every escape."""
+    """Percent escapes and plus signs undone, piece by piece.
+
+    The standard library makes an object of every escape, and a post has to be read before its sender is known; with the
+    sign changed they are quoted-printable, which is decoded in one step. Only what is no escape needs the slower way.
+    """
     out = bytearray()
     while start < end:
         stop = min(start + _PIECE, end)
         if stop < end and (escape := body.find(b"%", stop - 2, stop)) >= 0:
             stop = escape
-        out += unquote_to_bytes(body[start:stop].replace(b"+", b" "))
+        piece = body[start:stop].replace(b"+", b" ")
+        if _NO_ESCAPE.search(piece):
+            out += unquote_to_bytes(piece)
+        else:
+            out += binascii.a2b_qp(piece.replace(b"=", b"=3D").replace(b"%", b"="))
         start = stop
     return out
 

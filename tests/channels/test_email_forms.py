@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tracemalloc
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote_to_bytes, urlencode
 
 import pytest
 from hypothesis import given, settings
@@ -62,6 +62,13 @@ def test_percent_escapes_at_the_seams_of_the_pieces_survive() -> None:
     for shift in range(4):
         value = b"x" * (65_536 - 3 + shift) + "größer + 100 %".encode() * 20_000
         assert read_form(b"a=" + quote(value).encode(), URLENCODED).data("a") == value
+
+
+@given(st.lists(st.sampled_from([b"%", b"=", b"+", b"4", b"a", b"F", b"g", b"\r", b"\n", b" ", b"%3D", b"%0d%0A"])))
+def test_escapes_and_what_only_looks_like_one_are_read_as_the_standard_library_does(pieces: list[bytes]) -> None:
+    value = b"".join(pieces)
+    read = read_form(b"a=" + value, URLENCODED).fields["a"]
+    assert bytes(read) == unquote_to_bytes(value.replace(b"+", b" "))
 
 
 @given(st.binary(max_size=200), st.text(max_size=40), st.text(max_size=40))

@@ -21,7 +21,7 @@ FAILING = b'frontdesk_poll_failing{inbox="support"} 1.0'
 
 
 def test_the_longest_silence_and_the_pause_before_it_are_less_than_a_minute() -> None:
-    pause = ImapOptions(host="imap.example.org", user="support", password="x").poll_seconds  # type: ignore[arg-type]
+    pause = ImapOptions(host="imap.example.org", user="support", password="x").poll_seconds
     assert pause + imap_wire.READ_SECONDS < 60
 
 
