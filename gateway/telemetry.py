@@ -88,6 +88,10 @@ def configure_logging(level: str, form: str) -> None:
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if as_json else _LinesForPeople())
+    # No line names its place in the code or its thread, so nobody need look for them (Python's logging HOWTO,
+    # "Optimization"): walking the stack is a third of what a line costs.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
