@@ -261,15 +261,15 @@ _MAYBE_SENT_FROM: Final = re.compile(
     r"sent (?:from|via|with|using)|gesendet (?:von|mit|via)|envoyé (?:de|depuis|à partir|avec|par)|"
     r"enviado (?:desde|do|a partir|de|com|con)|enviada? (?:do|desde)|inviato (?:da|dal|con)|"
     r"verzonden (?:vanaf|met|via|vanuit)|verstuurd vanaf|skickat från|skickades från|sendt fra|lähetetty|wysłane? z|"
-    r"wysłano z|odesláno z|poslané z|poslano s|küldve|elküldve|отправлено (?:с|из)|надіслано (?:з|із)|στάλθηκε από|"
-    r"trimis (?:de|din)|أرسل(?:ت)? من|נשלח מ|được gửi từ"
+    r"wysłano z|odesláno z|odoslané z|poslané z|poslano s|küldve|elküldve|отправлено (?:с|из)|надіслано (?:з|із)|"
+    r"στάλθηκε από|trimis (?:de|din)|أرسل(?:ت)? من|נשלח מ|(?:được|đã) gửi từ|dikirim dari|enviat des (?:del|de)|ส่งจาก"
 )
 _MINE: Final = re.compile(
     r"\W{0,3}(?:my|meine[mr]?|mon|ma|mi|il mio|meu|minha|mijn|min|mojego|mého|môjho|моего|мого)"
     r"\s[^,.;!?]{1,40}[.!]?\s{0,9}\Z"
 )
 _DEVICES: Final = re.compile(
-    r"iphone|ipad|ipod|ios|android|samsung|galaxy|huawei|xiaomi|redmi|blackberry|windows|outlook|yahoo|gmail|"
+    r"iphon[eu]|ipad|ipod|ios|android|samsung|galaxy|huawei|xiaomi|redmi|blackberry|windows|outlook|yahoo|gmail|"
     r"mail(?:box|bird|spring)?\s*\Z|mail (?:for|on|app|für|pour|para|per)\b|(?:air|aqua|blue|web)mail|"
     r"proton|tuta|spark|k-9|thunderbird|mobil|m[oó]vil|mobiel|handy|smartphone|telefon|phone|t[eé]l[eé]phone|"
     r"tablet|\bcell\b|htc|nokia|motorola|pixel|oneplus|web\.de|gmx|missive|superhuman|aol|app\b|device|ger[aä]t|torch|kännykä|"
