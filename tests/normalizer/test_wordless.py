@@ -38,8 +38,8 @@ BASE64 = "Content-Transfer-Encoding: base64\r\n"
             "",
             b"Subject: half\r\n\r\nThe lamp",
             (
-                "[No words; 1 file: attachment-1.bin (N bytes); a part of type message/partial points elsewhere; nothing"
-                " is fetched or joined.]"
+                "[No words; 1 file: attachment-1.bin (N bytes); a part of type message/partial points elsewhere;"
+                " nothing is fetched or joined.]"
             ),
         ),
         (
