@@ -21,7 +21,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -526,6 +526,7 @@ def _base_path(request: InboundRequest) -> str:
     return urlsplit(request.url).path.rstrip("/").removesuffix(request.tail).rstrip("/")
 
 
+@cache
 def _hang_up() -> Answer:
     response = VoiceResponse()
     response.hangup()
