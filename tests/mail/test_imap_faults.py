@@ -271,7 +271,7 @@ async def test_mail_comes_in_even_where_it_cannot_be_tidied_and_that_is_loud(
     for number in (6, 7):
         with pytest.raises(TemporaryError, match=what) as failed:
             await reader.poll()
-        assert pause_after(failed.value, 9) == 60.0, "mail is asked for as often as ever"
+        assert pause_after(failed.value, 9) == 30.0, "mail is asked for as often as ever"
         server.inbox.mails.append(Mail(number, mail(number)))
     assert [number_of(raw.body) for raw in reader.arrived] == ["1", "2", "3", "4", "5", "6"]
     assert state_of(reader)["after"] == "1:6"
