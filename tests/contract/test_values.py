@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, Uuid, and_, insert, not_, select
+from sqlalchemy.exc import StatementError
 
 from gateway.store.engine import Store
 from gateway.store.values import one_of
@@ -63,3 +64,26 @@ async def test_any_number_of_values_is_one_statement(filled: Store) -> None:
         return {str(query.compile(dialect=conn.dialect)) for query in queries}
 
     assert len(await filled.read(texts)) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "ids", "expected"),
+    [
+        (NAMES[:4], {0, 1, 99}, [0, 1]),
+        (set(NAMES), (2, 3), [2, 3]),
+        (dict.fromkeys(NAMES), [], []),
+        ([], [0, 1], []),
+    ],
+)
+async def test_a_statement_built_once_is_given_its_values_by_name(
+    filled: Store, names: Any, ids: Any, expected: list[int]
+) -> None:
+    condition = and_(one_of(things.c.name, "names"), one_of(things.c.id, "ids"))
+    query = select(things.c.id).where(condition).order_by(things.c.id)
+    assert await filled.read(lambda conn: list(conn.scalars(query, {"names": names, "ids": ids}))) == expected
+
+
+async def test_values_that_are_not_given_are_an_error(filled: Store) -> None:
+    query = select(things.c.id).where(one_of(things.c.name, "names"))
+    with pytest.raises(StatementError, match="names"):
+        await filled.read(lambda conn: list(conn.scalars(query)))
