@@ -7,7 +7,8 @@ DKIM, SPF and DMARC ourselves is the shell's business, and its result arrives he
 A trusted name proves nothing by itself: a sender can write it. RFC 8601 section 5 makes our edge remove such fields,
 and section 4 makes the field a trace field, so what stands above the edge's own Received line was not there when the
 mail came. Milters of Postfix and Gmail write directly beneath that line, where a sender's own topmost field would stand
-too; that place counts only where the operator says that the edge writes there and removes what is forged (`beneath`).
+too; there only a failure counts, unless the operator says that the edge writes there and removes what is forged
+(`beneath`).
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def judge(
     """Trust in the From address `author`, from the topmost Authentication-Results of a configured server.
 
     Only the topmost one counts, and only above the Received line of that server; with `beneath`, between that line and
-    the next too. Everything further down is the sender's. Where no Received line bears a configured name, our edge
-    cannot be told and the topmost counts.
+    the next too, where without it only a failure counts. Everything further down is the sender's. Where no Received
+    line bears a configured name, our edge cannot be told and the topmost counts.
     Where it says `arc=pass`, what a configured server said before the mail was forwarded counts too (RFC 8617).
     """
     if not authserv_ids:
@@ -102,10 +103,11 @@ def judge(
         server, results = _read(value[:8_192])
         if (server or NO_ID) not in wanted:
             continue
-        if past_edge and not beneath:
-            return BENEATH
         verdict = _verdict(results, domain, server or "Microsoft 365")
-        if verdict.trust != "verified" and any(item[:2] == ("arc", "pass") for item in results):
+        rescued = any(item[:2] == ("arc", "pass") for item in results)
+        if past_edge and not beneath:
+            return verdict if verdict.trust == "failed" and not rescued else BENEATH  # nobody forges his own failure
+        if verdict.trust != "verified" and rescued:
             return forwarded(known, domain, wanted) or verdict
         return verdict
     return UNHEARD

@@ -42,7 +42,7 @@ class EmailOptions(InboxOptions):
     authserv_beneath: bool = Field(
         default=False,
         description="those servers write it directly beneath their own Received line, as Gmail and milters of Postfix"
-        " do, and remove what a sender forged in their name; otherwise only what stands above that line counts",
+        " do, and remove what a sender forged in their name; otherwise only a failure counts there",
     )
     check_authentication: bool = Field(
         default=False,

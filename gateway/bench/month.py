@@ -23,9 +23,11 @@ from gateway.bench.doors import Doors
 _KEY: Final = "k" * 32  # what the simulated desk signs with; the desk that is measured must have the same
 _OLDEST: Final = 20 * 3600.0  # seconds; an older form token would be refused
 
+_TRUSTED: Final = {"channel": "email", "authserv_ids": ["mx.desk.test"], "authserv_beneath": True}
+
 SETTINGS: Final[Mapping[str, Any]] = {
-    "support": {"channel": "email", "domains": ["desk.test"], "authserv_ids": ["mx.desk.test"]},
-    "billing": {"channel": "email", "addresses": ["billing@desk.test"], "authserv_ids": ["mx.desk.test"]},
+    "support": {**_TRUSTED, "domains": ["desk.test"]},
+    "billing": {**_TRUSTED, "addresses": ["billing@desk.test"]},
     "contact": {"token_key": _KEY},
     "website": {"session_key": _KEY},
 }

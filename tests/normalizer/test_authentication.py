@@ -33,7 +33,9 @@ RELAY = ("received", f"from {ME} by store.desk.example with LMTP; Mon, 3 Feb 202
     [
         ([results(f"{ME}; {PASS}"), RECEIVED, OUTSIDE], "verified"),
         ([RECEIVED, results(f"{ME}; {PASS}"), OUTSIDE], "unverified"),  # a sender's own topmost field stands there too
-        ([RECEIVED, results(f"{ME}; {FAIL}"), OUTSIDE], "unverified"),
+        ([RECEIVED, results(f"{ME}; {FAIL}"), OUTSIDE], "failed"),  # and nobody forges his own failure
+        ([RECEIVED, results(f"{ME}; {FAIL}; arc=pass"), OUTSIDE], "unverified"),  # a forwarder may have caused it
+        ([RECEIVED, OUTSIDE, results(f"{ME}; {FAIL}")], "unverified"),
         ([results(f"{ME}; {FAIL}"), RECEIVED, OUTSIDE], "failed"),
         ([RELAY, results(f"{ME}; {PASS}"), RECEIVED, OUTSIDE], "verified"),
         ([RECEIVED, OUTSIDE, results(f"{ME}; {PASS}")], "unverified"),  # the sender wrote that

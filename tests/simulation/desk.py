@@ -44,7 +44,7 @@ class Delivery:
 @cache
 def inboxes() -> dict[str, Chat | Email | Phone | Twitter | WebForm]:
     """Name -> adapter, one for each channel and a second mailbox."""
-    trusted = {"domains": ["desk.test"], "authserv_ids": [MX]}
+    trusted = {"domains": ["desk.test"], "authserv_ids": [MX], "authserv_beneath": True}
     return {
         "support": Email("support", EmailOptions.model_validate({"channel": "email", **trusted})),
         "billing": Email("billing", EmailOptions.model_validate({"channel": "email", **trusted})),
