@@ -5,16 +5,18 @@ Original bytes are never part of a list: they are large, and only a download wan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Connection, func, select
 
 from gateway.store.paging import Ask, Order, Page, Row, fetch
-from gateway.store.tables import attachments, comments, thread_keys
+from gateway.store.tables import attachments, comments, thread_keys, tickets
+from gateway.store.values import one_of
 
 _HEAVY: Final = {"original"}
+_CHAIN: Final = 100  # merges followed
 _COLUMNS: Final = [column for column in comments.c if column.name not in _HEAVY]
 BY_ID: Final = Order("id", comments.c.id, comments.c.id)
 NEWEST: Final = Order("id", comments.c.id, comments.c.id, descending=True)
@@ -87,7 +89,22 @@ def export(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Row]:
     """The next comments after `after_id` as export rows (JSON-ready); `id` is the cursor for the next call."""
     query = select(*_COLUMNS).where(comments.c.id > after_id).order_by(comments.c.id).limit(limit)
     rows = with_attachments(conn, [dict(row) for row in conn.execute(query).mappings()])
-    return [_export_row(row) for row in rows]
+    holders = _holders(conn, {row["ticket_id"] for row in rows})
+    return [_export_row(row | {"ticket_id": holders[row["ticket_id"]]}) for row in rows]
+
+
+def _holders(conn: Connection, ticket_ids: Iterable[int]) -> dict[int, int]:
+    """Each ticket -> the one that now holds what it held."""
+    holder = {ident: ident for ident in ticket_ids}
+    for _ in range(_CHAIN):
+        merged = select(tickets.c.id, tickets.c.merged_into).where(
+            one_of(tickets.c.id, set(holder.values())), tickets.c.merged_into.is_not(None)
+        )
+        step: dict[int, int | None] = dict(conn.execute(merged).all())
+        if not step:
+            break
+        holder = {ident: step.get(target) or target for ident, target in holder.items()}
+    return holder
 
 
 def _export_row(row: Row) -> Row:
