@@ -97,13 +97,11 @@ def _holders(conn: Connection, ticket_ids: Iterable[int]) -> dict[int, int]:
     """Each ticket -> the one that now holds what it held."""
     holder = {ident: ident for ident in ticket_ids}
     for _ in range(_CHAIN):
-        merged = select(tickets.c.id, tickets.c.merged_into).where(
-            one_of(tickets.c.id, set(holder.values())), tickets.c.merged_into.is_not(None)
-        )
-        step: dict[int, int | None] = dict(conn.execute(merged).all())
+        query = select(tickets.c.id, tickets.c.merged_into).where(one_of(tickets.c.id, set(holder.values())))
+        step = {row.id: row.merged_into for row in conn.execute(query) if row.merged_into is not None}
         if not step:
             break
-        holder = {ident: step.get(target) or target for ident, target in holder.items()}
+        holder = {ident: step.get(target, target) for ident, target in holder.items()}
     return holder
 
 
