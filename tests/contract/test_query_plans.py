@@ -79,7 +79,8 @@ def _scans(node: dict[str, Any], *, bounded: bool) -> Iterator[str]:
     """Scans of whole tables or whole indexes; one below a LIMIT ends when it has found enough."""
     bounded = bounded or node["Node Type"] == "Limit"
     kind = node["Node Type"]
-    if kind == "Seq Scan" or (kind.startswith("Index") and "Index Cond" not in node and not bounded):
+    sifting = "SubPlan" in node.get("Filter", "")  # what is looked for may stand at the far end
+    if kind == "Seq Scan" or (kind.startswith("Index") and "Index Cond" not in node and (sifting or not bounded)):
         yield f"{kind} of {node.get('Relation Name')}"
     for child in node.get("Plans", ()):
         yield from _scans(child, bounded=bounded and kind not in ("Sort", "Aggregate", "Hash"))
