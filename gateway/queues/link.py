@@ -122,6 +122,8 @@ class Link:
         while True:
             reached = await self._hold_once()
             self._settled.set()
+            if is_cancelled():  # the library turned it into an error of its own, or it met us while we hung up
+                return
             pause = _FIRST_PAUSE if reached else min(pause * 2, _LONGEST_PAUSE)
             # Spread out: all gateways lose the broker at the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
