@@ -70,7 +70,7 @@ verbs.command(suspended)
 
 @verbs.command(group=RUN)
 def up(*, quiet: Quiet = False) -> int:
-    """Run everything in one process: listeners, worker, pollers. In an empty folder this works without settings.
+    """Run everything: listeners, pollers, and a worker beside them. In an empty folder this works without settings.
 
     Prints its addresses and a one-time link to the console. Ctrl-C or SIGTERM ends it in order.
     """

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from pydantic_core import to_json
 
 REGISTRY = CollectorRegistry()
+RECORDING = CollectorRegistry()  # what only a worker counts
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 _accepted = Counter("frontdesk_accepted_total", "arrivals made durable", ["channel"], registry=REGISTRY)
@@ -24,9 +25,9 @@ _unstored = Counter("frontdesk_not_durable_total", "temporary refusals, by what 
 _accepting = Histogram(
     "frontdesk_accept_seconds", "from arrival to durable", ["channel"], registry=REGISTRY, buckets=_SECONDS
 )
-_outcomes = Counter("frontdesk_outcomes_total", "recorded outcomes", ["channel", "outcome"], registry=REGISTRY)
+_outcomes = Counter("frontdesk_outcomes_total", "recorded outcomes", ["channel", "outcome"], registry=RECORDING)
 _visible = Histogram(
-    "frontdesk_visible_seconds", "from arrival to recorded", ["channel"], registry=REGISTRY, buckets=_SECONDS
+    "frontdesk_visible_seconds", "from arrival to recorded", ["channel"], registry=RECORDING, buckets=_SECONDS
 )
 _waiting = Gauge("frontdesk_queue_waiting", "accepted and not yet recorded", ["channel"], registry=REGISTRY)
 _dead = Gauge("frontdesk_queue_dead", "dead letters still in the queue", registry=REGISTRY)
@@ -78,9 +79,29 @@ def polling(inbox: str, *, failing: bool) -> None:
     _polls.labels(inbox).set(1 if failing else 0)
 
 
+_worker: bytes | None = None  # what a worker process of ours told last
+
+
+def hear_worker(told: bytes) -> None:
+    """A worker process of ours has rendered its numbers; they are told instead of our own."""
+    global _worker  # noqa: PLW0603
+    _worker = told
+
+
+def forget_worker() -> None:
+    """It ended; a new one counts from nought, as after any restart."""
+    global _worker  # noqa: PLW0603
+    _worker = None
+
+
 def render_metrics() -> bytes:
-    """The metrics in Prometheus' text format."""
-    return generate_latest(REGISTRY)
+    """The metrics in Prometheus' text format, those of our worker process included."""
+    return generate_latest(REGISTRY) + (render_recording() if _worker is None else _worker)
+
+
+def render_recording() -> bytes:
+    """The numbers of a worker, in the same format."""
+    return generate_latest(RECORDING)
 
 
 def configure_logging(level: str, form: str) -> None:

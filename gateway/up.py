@@ -29,15 +29,16 @@ from gateway.settings import Settings, SettingsError
 from gateway.store.engine import is_transient
 from gateway.web.app import build_app, build_metrics_app
 from gateway.web.server import listen
+from gateway.worker_process import keep_working
 
 _log = logging.getLogger(__name__)
 
 ROLES: Final = frozenset({"serve", "work", "poll"})
-_GRACE: Final = 8.0  # seconds for what is under way when told to stop
+_GRACE: Final = 7.0  # seconds for what is under way when told to stop
 _MEASURE_SECONDS: Final = 5.0
 _M_MMAP_THRESHOLD: Final = -3  # malloc.h
 _LARGE_BLOCK: Final = 512 * 1024  # bytes
-_SWITCH_SECONDS: Final = 0.0005  # a thread that computes lets the event loop in after this, not after Python's 5 ms
+_SWITCH_SECONDS: Final = 0.0001  # a thread that computes lets the event loop in after this, not after Python's 5 ms
 
 
 async def run(
@@ -49,22 +50,37 @@ async def run(
     ready: asyncio.Event | None = None,
     stop: asyncio.Event | None = None,
 ) -> int:
-    """Play the roles until a signal (or `stop`); `ready` is set once every listener is open. Returns an exit code."""
+    """Play the roles until a signal (or `stop`), on an embedded queue as the only one of its data folder who does.
+
+    `ready` is set once every listener is open. Returns an exit code.
+    """
+    embedded = settings.queue_url.startswith("embedded:")
+    with occupied(settings.data_dir, roles) if embedded else contextlib.nullcontext():
+        return await play(settings, roles, ready=ready, stop=stop, say=None if quiet else say)
+
+
+async def play(
+    settings: Settings,
+    roles: set[str],
+    *,
+    stop: asyncio.Event | None = None,
+    ready: asyncio.Event | None = None,
+    say: Callable[[str], None] | None = None,
+) -> int:
+    """As `run`, beside whoever else does."""
     telemetry.configure_logging(settings.log_level, settings.log_format)
     stop = stop or asyncio.Event()
     _watch_signals(stop)
-    embedded = settings.queue_url.startswith("embedded:")
-    with occupied(settings.data_dir, roles) if embedded else contextlib.nullcontext():
-        runtime = Runtime(settings)
-        if roles & {"serve", "poll"}:
-            runtime.intake.apart = Apart()
-            sys.setswitchinterval(_SWITCH_SECONDS)
-        _give_back_memory()
-        await runtime.start()
-        try:
-            await _play(runtime, roles, stop, ready, say if not quiet else None)
-        finally:
-            await runtime.close()
+    runtime = Runtime(settings)
+    if roles & {"serve", "poll"}:
+        runtime.intake.apart = Apart()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    _give_back_memory()
+    await runtime.start()
+    try:
+        await _play(runtime, roles, stop, ready, say)
+    finally:
+        await runtime.close()
     return 0
 
 
@@ -77,17 +93,21 @@ async def _play(
 ) -> None:
     listening = contextlib.AsyncExitStack()
     closed = asyncio.Event()  # the listeners are closed, so the last tally is the last
+    settled = asyncio.Event()  # and it is published, so a worker of ours has nothing more to expect
     async with asyncio.TaskGroup() as tasks:
+        last: set[asyncio.Task[None]] = set()
         if "serve" in roles:  # needs no database: what arrives before it is up waits in the queue
             addresses = await _listen(runtime, listening)
-            tasks.create_task(runtime.intake.report(closed), name="tally")
+            last.add(tasks.create_task(runtime.intake.report(closed), name="tally"))
             if say is not None:
                 _introduce(runtime, addresses, roles, say)
         elif runtime.settings.metrics_listen:
             await _listen_for_metrics(runtime, listening)
         tasks.create_task(_measure(runtime, stop), name="measure")
         await _migrate(runtime, stop)
-        if "work" in roles:
+        if {"serve", "work"} <= roles:
+            tasks.create_task(keep_working(runtime.settings, stop, settled), name="worker process")
+        elif "work" in roles:
             tasks.create_task(runtime.worker().run(stop), name="worker")
         if "poll" in roles:
             tasks.create_task(run_pollers(runtime, stop), name="pollers")
@@ -100,6 +120,9 @@ async def _play(
             async with asyncio.timeout(_GRACE):
                 await listening.aclose()
         closed.set()
+        if last:
+            await asyncio.wait(last)
+        settled.set()
 
 
 def _give_back_memory() -> None:

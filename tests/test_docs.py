@@ -222,7 +222,7 @@ SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_cou
 
 
 def test_every_metric_named_in_deploy_is_exported() -> None:
-    families = list(telemetry.REGISTRY.collect())
+    families = [*telemetry.REGISTRY.collect(), *telemetry.RECORDING.collect()]
     exported = {f"{family.name}{suffix}" for family in families for suffix in SUFFIXES[family.type]}
     used = names_of([DEPLOY / "alerts.yaml", DEPLOY / "grafana" / "dashboard.json"], r"\b(frontdesk_[a-z_]+)\b")
     assert len(used) > 15

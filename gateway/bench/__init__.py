@@ -160,7 +160,7 @@ async def _read() -> list[Figure]:
 
 
 async def _flood(troubles: list[str]) -> Flood | None:
-    note("measuring form posts under hostile mail: one process, SQLite queue and store")
+    note("measuring form posts under hostile mail: `frontdesk up`, SQLite queue and store")
     with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
         try:
             return await measure_flood(Path(folder))
@@ -183,7 +183,7 @@ async def _measure(name: str, asked: Asked, stacks: list[Stack], loads: list[Dri
                 await _drive(wanted, plan, place, loads)
         if asked.kinds:
             async with _embedded(asked) as (plan, place):
-                note("measuring the embedded default: one process, SQLite queue and store")
+                note("measuring the embedded default: `frontdesk up`, SQLite queue and store")
                 stacks.append(await run_stage(plan, place))
     else:
         async with _services(asked.queue_url, asked.store_url) as services:

@@ -1,6 +1,6 @@
 """Hostile mail on one channel, and what the customers of another one notice of it.
 
-One desk in one process, as `frontdesk up` runs it. First every hostile mail alone: how long until it is accepted, how
+One desk, as `frontdesk up` runs it. First every hostile mail alone: how long until it is accepted, how
 much memory that takes, what becomes of it. Then form posts at a modest rate, in turns with and without hostile mails
 coming in by SMTP at 20 a second: how much longer do the posts take to be accepted?
 """

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gateway.queues.base import DELIVERY_LIMIT, Delivered, Depth, Outgoing, QueueUnavailableError
+from gateway.queues.bell import Bell
 from gateway.queues.owners import Owners
 from gateway.queues.queue_file import QueueFile
 from gateway.queues.salvage import open_or_set_aside
 
 _log = logging.getLogger(__name__)
 
-_POLL_SECONDS: Final = 0.04  # how late another process's message is noticed; our own wake the consumer at once
+_POLL_SECONDS: Final = 0.04  # how late a message is noticed whose process could not ring
 _SWEEP_SECONDS: Final = 1.0  # how often claims of dead owners are looked for
 _GROUP_LIMIT: Final = 2000  # operations in one commit
 _MIN_FREE_BYTES: Final = 64 << 20
@@ -45,8 +46,9 @@ T = TypeVar("T")
 class _Operation:
     """One caller's wish. `undo` takes a result nobody is waiting for any more."""
 
-    run: Callable[[QueueFile], Any]
+    run: Callable[[QueueFile], Any] | None
     future: asyncio.Future[Any]
+    messages: tuple[Outgoing, ...] = ()  # to append, together with those of everybody else in the group
     wakes: bool = False  # consumers have something to look at afterwards
     claims: bool = False  # runs after the others, and not at all while nothing is ready
     undo: Callable[[Any], None] | None = None
@@ -76,6 +78,7 @@ class EmbeddedQueue:
         self._min_free_inodes = min_free_inodes
         self._owners = Owners(path.with_name(path.name + ".owners"))
         self._owner = ""
+        self._bell = Bell()
         self._file: QueueFile | None = None
         self._suspect = False  # SQLite said that the file is damaged
         self._next_sweep = 0.0
@@ -100,6 +103,7 @@ class EmbeddedQueue:
         """Give back what is claimed and close the file."""
         thread, self._thread = self._thread, None
         if thread is not None:
+            self._bell.hang_up(asyncio.get_running_loop())
             self._inbox.put(None)
             await asyncio.to_thread(thread.join)
 
@@ -107,13 +111,8 @@ class EmbeddedQueue:
         """Durable when it returns: the commit that holds the messages has been fsynced."""
         if not messages:
             return
-        batch = tuple(messages)
-
-        def append(file: QueueFile) -> None:
-            file.append(batch)
-
         self._check_space()
-        await self._submit(append, wakes=True)
+        await self._submit(None, messages=tuple(messages), wakes=True)
 
     async def consume(self, limit: int, *, linger: float = 0.0) -> list[Delivered]:
         """Wait for a first message, gather more for at most `linger` seconds."""
@@ -122,6 +121,7 @@ class EmbeddedQueue:
         deadline: float | None = None
         try:
             while len(gathered) < limit:
+                self._bell.listen(self._owner, loop, self._arrived.set)
                 self._arrived.clear()
                 more = await self._claim(limit - len(gathered))
                 gathered += more
@@ -180,8 +180,9 @@ class EmbeddedQueue:
 
     def _submit(
         self,
-        run: Callable[[QueueFile], T],
+        run: Callable[[QueueFile], T] | None,
         *,
+        messages: tuple[Outgoing, ...] = (),
         wakes: bool = False,
         claims: bool = False,
         undo: Callable[[Any], None] | None = None,
@@ -189,7 +190,7 @@ class EmbeddedQueue:
         if self._thread is None or self._loop is None:
             raise QueueUnavailableError(f"queue file {self.path} is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._inbox.put(_Operation(run, future, wakes=wakes, claims=claims, undo=undo))
+        self._inbox.put(_Operation(run, future, messages=messages, wakes=wakes, claims=claims, undo=undo))
         return future
 
     def _settle(self, group: list[_Operation]) -> None:
@@ -260,6 +261,7 @@ class EmbeddedQueue:
                     group.append(operation)
             if group:
                 self._run_group(group)
+                self._ring_after(group)
                 with contextlib.suppress(RuntimeError):  # the loop was closed without closing us: nobody listens
                     loop.call_soon_threadsafe(self._settle, group)
         self._finish()
@@ -278,11 +280,18 @@ class EmbeddedQueue:
         except (sqlite3.Error, OSError) as error:
             self._fail(group, error)
 
+    def _ring_after(self, group: list[_Operation]) -> None:
+        if any(operation.wakes and operation.error is None for operation in group):
+            with contextlib.suppress(OSError):  # they look by themselves as well
+                self._bell.ring(self._owners.others())
+
     def _commit(self, file: QueueFile, group: list[_Operation]) -> None:
         try:
             with file.transaction():
+                file.append([message for operation in group for message in operation.messages])
                 for operation in group:
-                    operation.outcome = operation.run(file)
+                    if operation.run is not None:
+                        operation.outcome = operation.run(file)
         except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
             if len(group) == 1 or not isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise
@@ -359,6 +368,7 @@ class EmbeddedQueue:
                 _log.warning("queue file %s: claims come back only when another process looks: %s", self.path, error)
         self._drop_file()
         self._owners.leave()
+        self._bell.close()
 
 
 def _set_all(group: list[_Operation], outcome: Any) -> None:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 import weakref
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
+
+_SETTLED: Final = 100_000_000  # nanoseconds; a folder changed twice within one tick of the clock may show one time
 
 
 class Owners:
@@ -21,6 +25,8 @@ class Owners:
         self._folder = folder
         self._descriptor: int | None = None
         self._name = ""
+        self._others: frozenset[str] = frozenset()
+        self._listed = 0  # when the folder had changed before we listed it
         _alive.add(self)
 
     def join(self) -> str:
@@ -58,6 +64,14 @@ class Owners:
             finally:
                 os.close(descriptor)
         return names
+
+    def others(self) -> frozenset[str]:
+        """Names of the other owners, some of whom may have died. Cheap: the folder is listed when it has changed."""
+        changed = self._folder.stat().st_mtime_ns
+        if changed != self._listed:
+            self._others = frozenset(path.name for path in self._folder.iterdir()) - {self._name}
+            self._listed = changed if time.time_ns() - changed > _SETTLED else 0
+        return self._others
 
     def leave(self) -> None:
         """Stop being an owner."""

@@ -20,7 +20,8 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +62,10 @@ FROM json_each(?) AS wanted JOIN message AS m ON m.id = wanted.value JOIN entry 
 ORDER BY wanted.key
 """
 
+_ROW: Final = "(?, ?, ?, ?, ?, ?)"
+_MOST_ROWS: Final = 128  # in one statement
+_ENTER: Final = f"INSERT INTO entry SELECT id, channel, {READY}, 0, 0, NULL, '' FROM message WHERE id > ?"  # noqa: S608
+
 _THESE: Final = "id IN (SELECT value FROM json_each(?))"
 
 # What becomes of a claimed message that was not acked: :limit deliveries and it is dead, else ready now or later.
@@ -86,6 +91,7 @@ class QueueFile:
         try:
             self._prepare()
             self._log.note()
+            self._wait_at_most(0.0)  # `_begin` waits in a way of its own
         except BaseException:
             self._connection.close()
             raise
@@ -115,19 +121,15 @@ class QueueFile:
         """Wait for the write lock. SQLite's own waiting sleeps ever longer, to 100 ms, beside neighbours that commit
         every few: whoever waits that way comes last."""
         deadline = time.monotonic() + _BUSY_SECONDS
-        self._connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            while True:
-                try:
-                    self._connection.execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                        raise
-                    time.sleep(random.uniform(0.5, 1.5) * _BUSY_PAUSE)  # noqa: S311
-                else:
-                    return
-        finally:
-            self._connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0.5, 1.5) * _BUSY_PAUSE)  # noqa: S311
+            else:
+                return
 
     def is_in_place(self) -> bool:
         """False when the file was deleted or replaced under us: what we write would vanish with our last descriptor."""
@@ -142,18 +144,23 @@ class QueueFile:
 
     def fold(self) -> None:
         """Save what the log holds, deleted or not."""
+        self._wait_at_most(_BUSY_SECONDS)
         fold(self._connection)
 
-    def append(self, messages: Iterable[Outgoing]) -> None:
-        """Add messages, ready at once."""
-        execute = self._connection.execute
-        for message in messages:
-            row = (message.channel, message.inbox, message.receipt_id, message.type, message.traceparent, message.body)
-            cursor = execute(
-                "INSERT INTO message (channel, inbox, receipt_id, type, traceparent, body) VALUES (?, ?, ?, ?, ?, ?)",
-                row,
-            )
-            execute("INSERT INTO entry VALUES (?, ?, 0, 0, 0, NULL, '')", (cursor.lastrowid, message.channel))
+    def append(self, messages: Sequence[Outgoing]) -> None:
+        """Add messages, ready at once.
+
+        In as few statements as may be: each of them lets go of the interpreter, and gets it back when a busy event loop
+        has had its slice. A batch sent row by row spends most of its commit waiting for that.
+        """
+        first: int | None = None
+        for rows in _in_powers(messages, _MOST_ROWS):
+            values = [value for row in rows for value in _row_of(row)]
+            last = self._connection.execute(_insert_of(len(rows)), values).lastrowid
+            assert last is not None  # noqa: S101  something was inserted
+            first = last - len(rows) if first is None else first
+        if first is not None:
+            self._connection.execute(_ENTER, (first,))
 
     def has_ready(self) -> bool:
         """Whether `claim` would find something, by a read that takes no lock."""
@@ -161,7 +168,12 @@ class QueueFile:
         query = f"""
             SELECT EXISTS (SELECT 1 FROM entry WHERE state = {READY})
                 OR EXISTS (SELECT 1 FROM entry WHERE state = {DELAYED} AND (due <= ? OR due > ?))"""  # noqa: S608
-        return bool(self._connection.execute(query, (now, now + _LONGEST_DELAY)).fetchone()[0])
+        try:
+            return bool(self._connection.execute(query, (now, now + _LONGEST_DELAY)).fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):  # somebody mends the file; whoever claims waits for him
+                return True
+            raise
 
     def claim(self, limit: int, owner: str) -> list[Delivered]:
         """Up to `limit` messages for this owner, oldest first within a channel, channels taking turns."""
@@ -243,6 +255,9 @@ class QueueFile:
             elif version != _VERSION:
                 raise sqlite3.DatabaseError(f"written by another version of Frontdesk (format {version})")
 
+    def _wait_at_most(self, seconds: float) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
     def _ripen(self) -> None:
         now = time.time()
         self._connection.execute(
@@ -275,6 +290,29 @@ class QueueFile:
 
     def _load(self, wanted: str) -> list[Delivered]:
         return [_read_delivery(row) for row in self._connection.execute(_PAYLOAD, (wanted,))]
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _in_powers(messages: Sequence[Outgoing], most: int) -> Iterator[Sequence[Outgoing]]:
+    """The messages in parts whose sizes are powers of two, so that there are few different statements."""
+    start = 0
+    while left := len(messages) - start:
+        size = min(most, 1 << (left.bit_length() - 1))
+        yield messages[start : start + size]
+        start += size
+
+
+@cache
+def _insert_of(rows: int) -> str:
+    values = ", ".join([_ROW] * rows)
+    return f"INSERT INTO message (channel, inbox, receipt_id, type, traceparent, body) VALUES {values}"  # noqa: S608
+
+
+def _row_of(message: Outgoing) -> tuple[str | bytes, ...]:
+    return (message.channel, message.inbox, message.receipt_id, message.type, message.traceparent, message.body)
 
 
 def _read_delivery(row: tuple[Any, ...]) -> Delivered:

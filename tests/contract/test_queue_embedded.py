@@ -156,6 +156,35 @@ async def test_two_queues_in_one_process_share_a_file(path: Path) -> None:
         await two.close()
 
 
+async def test_another_process_rings(queue: EmbeddedQueue, path: Path) -> None:
+    """What somebody else publishes is heard of at once, not at the next look."""
+    queue.poll_seconds = 600
+    waiting = asyncio.create_task(take(queue, 1))
+    other = EmbeddedQueue(path)
+    await other.start()
+    try:
+        await until_depth(queue, lambda depth: depth.waiting == 0)
+        async with asyncio.timeout(20):
+            while not waiting.done():  # it may have looked before it listened; it listens from then on
+                await other.publish([make_message(1)])
+                await asyncio.wait([waiting], timeout=0.5)
+            assert [delivery.channel for delivery in await waiting] == [make_message(1).channel]
+    finally:
+        waiting.cancel()
+        await other.close()
+
+
+def test_an_owner_knows_the_others(tmp_path: Path) -> None:
+    one, two = Owners(tmp_path / "owners"), Owners(tmp_path / "owners")
+    first = one.join()
+    assert one.others() == frozenset()
+    second = two.join()
+    assert one.others() == {second}, "however soon after the last look"
+    assert two.others() == {first}
+    two.leave()
+    assert one.others() == frozenset()
+
+
 def test_an_owner_lives_as_long_as_its_lock(tmp_path: Path) -> None:
     one, two = Owners(tmp_path / "owners"), Owners(tmp_path / "owners")
     first, second = one.join(), two.join()

@@ -52,6 +52,21 @@ class Member:
         assert self._child is not None
         return self._child.pid
 
+    async def worker(self, *, besides: int = 0) -> int:
+        """The process id of the worker beside `up`, once there is one that is not `besides`."""
+        await until(lambda: self._worker() not in (None, besides), timeout=30, what="a worker process")
+        found = self._worker()
+        assert found is not None
+        return found
+
+    def _worker(self) -> int | None:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        for child in children.split():
+            with contextlib.suppress(OSError):  # it has just ended
+                if b"gateway.worker_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
+        return None
+
     def start(self, *, wait: bool = True) -> None:
         """A new life on the same ports and folders."""
         self._read_log = self.log.stat().st_size if self.log.exists() else 0

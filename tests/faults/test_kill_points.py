@@ -25,7 +25,10 @@ _EACH = int(os.environ.get("ROUNDS", "12"))
 
 @pytest.mark.parametrize("calls", [_CALLS, _SYNCS], ids=["any call", "fsync"])
 async def test_killed_at_a_chosen_call(calls: str, tmp_path: Path, journal: Journal, dice: random.Random) -> None:
-    """The Nth call from now on is its last. Nothing acknowledged is lost, wherever that was; no half file is left."""
+    """The Nth call from now on is its last. Nothing acknowledged is lost, wherever that was; no half file is left.
+
+    In turns the process that takes messages in, whose worker dies with it, and the worker alone.
+    """
     require_strace()
     async with embedded(tmp_path) as desk:
         member = desk.members["up"]
@@ -34,10 +37,16 @@ async def test_killed_at_a_chosen_call(calls: str, tmp_path: Path, journal: Jour
                 await crowd.hear(2)
                 nth = dice.randint(1, 40 if calls == _CALLS else 12)
                 kill = ("-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={nth}")
-                with Strace(member.pid, tmp_path / f"trace{number}", *kill):
-                    await until(lambda: not member.running, timeout=30, what=f"death at call {nth} of {calls}")
-                member.bury()
-                await asyncio.to_thread(member.start)
+                worker = await member.worker()
+                if number % 2:
+                    with Strace(worker, tmp_path / f"trace{number}", *kill):
+                        await member.worker(besides=worker)
+                    member.check()
+                else:
+                    with Strace(member.pid, tmp_path / f"trace{number}", *kill):
+                        await until(lambda: not member.running, timeout=30, what=f"death at call {nth} of {calls}")
+                    member.bury()
+                    await asyncio.to_thread(member.start)
             await crowd.hear(5)
         await check(desk, journal, at_least=_EACH * 2)
     assert not list((tmp_path / "blobs").rglob("*.part"))

@@ -135,3 +135,30 @@ async def test_the_processor_is_taken_away(tmp_path: Path, journal: Journal) -> 
                 member.send(signal.SIGCONT)
                 await crowd.go_on(5)
         await check(desk, journal, at_least=10)
+
+
+async def test_its_worker_is_killed(tmp_path: Path, journal: Journal) -> None:
+    """The doors stay open, another worker takes over, and what the first had in hand is recorded once."""
+    async with embedded(tmp_path) as desk:
+        member = desk.members["up"]
+        async with Crowd(desk.gates, journal, pause=0.02) as crowd:
+            for _ in range(3):
+                worker = await member.worker()
+                await crowd.hear(20)
+                os.kill(worker, signal.SIGKILL)
+                await member.worker(besides=worker)
+            await crowd.hear(20)
+        member.check()
+        await check(desk, journal, at_least=80)
+
+
+async def test_its_worker_dies_with_it(tmp_path: Path, journal: Journal) -> None:
+    """kill -9 of `up` leaves nobody behind who records."""
+    async with embedded(tmp_path) as desk:
+        member = desk.members["up"]
+        worker = await member.worker()
+        await post_form(desk.gates[0], "before", journal=journal)
+        member.kill()
+        await until(lambda: not Path(f"/proc/{worker}").exists(), timeout=30, what="the end of its worker")
+        await asyncio.to_thread(member.start)
+        await check(desk, journal, at_least=1)
