@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 
 from gateway.queues.base import DELIVERY_LIMIT, Delivered, Depth, Outgoing, QueueUnavailableError
 from gateway.queues.bell import Bell
+from gateway.queues.bodies import LARGE, Bodies
 from gateway.queues.owners import Owners
 from gateway.queues.queue_file import QueueFile
 from gateway.queues.salvage import open_or_set_aside
@@ -79,6 +80,7 @@ class EmbeddedQueue:
         self._owners = Owners(path.with_name(path.name + ".owners"))
         self._owner = ""
         self._bell = Bell()
+        self._bodies = Bodies(path.with_name(path.name + ".bodies"))
         self._file: QueueFile | None = None
         self._suspect = False  # SQLite said that the file is damaged
         self._next_sweep = 0.0
@@ -95,6 +97,8 @@ class EmbeddedQueue:
         self._thread.start()
         try:
             await self._submit(self._prove)
+            if self._bodies.are_any():
+                await self._bodies.sweep(await self._submit(QueueFile.list_marks))
         except BaseException:
             await self.close()
             raise
@@ -112,7 +116,7 @@ class EmbeddedQueue:
         if not messages:
             return
         self._check_space()
-        await self._submit(None, messages=tuple(messages), wakes=True)
+        await self._submit(None, messages=await self._bodies.put_apart(messages), wakes=True)
 
     async def consume(self, limit: int, *, linger: float = 0.0) -> list[Delivered]:
         """Wait for a first message, gather more for at most `linger` seconds."""
@@ -131,21 +135,25 @@ class EmbeddedQueue:
                     break
                 if not more:
                     await self._wait_for_arrival(deadline)
+            return await self._bodies.bring_back(gathered)
         except BaseException:
             self._return_unseen(gathered)
             raise
-        return gathered
 
     async def ack(self, deliveries: Sequence[Delivered]) -> None:
         """Delete them."""
         if not deliveries:
             return
         ids = [delivery.tag for delivery in deliveries]
+        large = [delivery.tag for delivery in deliveries if len(delivery.body) > LARGE]
 
-        def forget(file: QueueFile) -> None:
+        def forget(file: QueueFile) -> list[bytes]:
+            marks = file.list_marks(large) if large else []
             file.forget(ids)
+            return marks
 
-        await self._submit(forget)
+        if marks := await self._submit(forget):
+            await self._bodies.drop(marks)
 
     async def release(self, deliveries: Sequence[Delivered], *, delay: float = 0.0) -> None:
         """Give them back; the delay survives a restart."""
@@ -164,7 +172,12 @@ class EmbeddedQueue:
         def claim(file: QueueFile) -> list[Delivered]:
             return file.claim_dead(limit, self._owner)
 
-        return await self._submit(claim, undo=self._return_dead)
+        letters = await self._submit(claim, undo=self._return_dead)
+        try:
+            return await self._bodies.bring_back(letters)
+        except BaseException:
+            self._return_dead(letters)
+            raise
 
     async def depth(self) -> Depth:
         """What waits in the file, for all processes together."""

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.queues.base import Delivered, Depth, Outgoing, describe_death
+from gateway.queues.bodies import LONGEST_MARK, is_mark
 from gateway.store.sqlite_log import Log, fold
 
 READY, DELAYED, CLAIMED, DEAD, DEAD_CLAIMED = range(5)
@@ -197,6 +198,14 @@ class QueueFile:
             (owner, wanted),
         )
         return self._load(wanted)
+
+    def list_marks(self, ids: Sequence[int] | None = None) -> list[bytes]:
+        """What stands for large bodies in these rows, or in all."""
+        query = "SELECT body FROM message WHERE length(body) <= ?"
+        if ids is not None:
+            query += f" AND {_THESE}"
+        values = (LONGEST_MARK,) if ids is None else (LONGEST_MARK, json.dumps(ids))
+        return [body for (body,) in self._connection.execute(query, values) if is_mark(body)]
 
     def forget(self, ids: Sequence[int]) -> None:
         """Delete messages, whoever has them now: they are recorded."""

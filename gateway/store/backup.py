@@ -47,12 +47,29 @@ def back_up(settings: Settings, folder: Path) -> Backup:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupError(f"{folder} is not empty")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    queue_bytes = _copy_database(settings.data_dir / "queue.db", folder / "queue.db")
+    queue_bytes = _copy_queue(settings.data_dir / "queue.db", folder / "queue.db")
     store_bytes = _copy_database(Path(store.database), folder / "frontdesk.db")
     blobs = _copy_blobs(settings.blob_path, folder / "blobs")
     if (secrets := settings.data_dir / "secrets").is_dir():
         shutil.copytree(secrets, folder / "secrets")
     return Backup(folder, queue_bytes, store_bytes, blobs)
+
+
+def _copy_queue(source: Path, target: Path) -> int:
+    """The file, and the large bodies beside it: those there are before it is copied, and those there are after."""
+    beside, place = (path.with_name(path.name + ".bodies") for path in (source, target))
+    _copy_new(beside, place)
+    size = _copy_database(source, target)
+    _copy_new(beside, place)
+    return size
+
+
+def _copy_new(source: Path, target: Path) -> None:
+    for path in source.iterdir() if source.is_dir() else ():
+        target.mkdir(mode=0o700, exist_ok=True)
+        if not (target / path.name).exists():
+            with contextlib.suppress(FileNotFoundError):  # recorded meanwhile
+                shutil.copy2(path, target / path.name)
 
 
 def _copy_database(source: Path, target: Path) -> int:
