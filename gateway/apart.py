@@ -24,6 +24,7 @@ from importlib import import_module
 from typing import IO, Any, Final
 
 from adapters.base import Adapter, InboxOptions, Raw, Refused
+from gateway.sealed import seal
 from normalizer.message import Draft, MessageDraft
 
 MOST: Final = 4 * 1024 * 1024  # octets; larger arrivals are files above all, and copying them costs more than reading
@@ -66,7 +67,7 @@ class Apart:
         self._closed = False
 
     def read(self, adapter: Adapter[Any], raw: Raw) -> Sequence[Draft]:
-        """What `adapter.normalize(raw)` returns or raises. Blocks.
+        """What `adapter.normalize(raw)` returns, its long texts sealed (`gateway.sealed`), or raises. Blocks.
 
         Raises `TookTooLongError` or `DiedError` for what the arrival did to the child, `Unavailable` for anything else.
         """
@@ -207,7 +208,7 @@ def _read(adapters: dict[str, Adapter[InboxOptions]], frame: bytes) -> tuple[Any
             return ("unknown",)
     try:
         drafts = adapters[inbox].normalize(Raw(body, content_type, facts, came_at=came_at))
-        return ("read", [_without_body(draft, body) for draft in drafts])
+        return ("read", [seal(_without_body(draft, body)) for draft in drafts])
     except Refused as error:
         return ("refused", error.status, str(error), error.headers)
     except Exception as error:

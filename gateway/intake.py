@@ -24,6 +24,7 @@ from gateway.apart import Apart, Unavailable
 from gateway.arrivals import put_by
 from gateway.ids import uuid7
 from gateway.queues.base import Outgoing, Queue, QueueUnavailableError
+from gateway.sealed import insert_sealed, unseal
 from gateway.store.blobs import Blobs, BlobsUnavailableError
 from gateway.tally import Life
 from normalizer.fingerprint import delivery_key
@@ -134,8 +135,8 @@ class Intake:
 
         For reading again what was taken before: nobody is asked who sent it. Raises `Refused` or `NotDurableError`.
         """
-        drafts = await self._normalise(inbox, raw)
-        return await self._by_reference(drafts) if keep else list(drafts)
+        drafts = [unseal(draft) for draft in await self._normalise(inbox, raw)]
+        return await self._by_reference(drafts) if keep else drafts
 
     async def report(self, stop: asyncio.Event) -> None:
         """Publish this life's tally while it changes, and once more at the end."""
@@ -230,7 +231,7 @@ class Intake:
                 accepted_at=now if late else None,
             )
             receipts.append(Receipt(receipt_id, draft.external_id, draft))
-            body = message.model_dump_json().encode()
+            body = insert_sealed(message.model_dump_json().encode(), draft)
             outgoing.append(Outgoing(body, wire_type(message), str(receipt_id), inbox.channel, inbox.name))
         try:
             await self._queue.publish(outgoing)
