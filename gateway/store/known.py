@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from sqlalchemy import Connection, Row, Select, Text, bindparam, cast, func, not
 
 from gateway.store import tables as t
 from gateway.store.crowded import load_rows
-from gateway.store.people import among, by_kind
+from gateway.store.people import Holders
 from gateway.store.values import one_of
 from gateway.worker import evidence, near
 from gateway.worker.evidence import Group, Rules, World
@@ -41,14 +40,18 @@ def _recent(name: str) -> Select[Any]:
 _RECENT: Final = union_all(_recent("words"), _recent("subject"))
 
 
-def load_known(conn: Connection, items: Sequence[Item], rules: Rules | None = None) -> Known:
+def load_known(
+    conn: Connection, items: Sequence[Item], rules: Rules | None = None, holders: Holders | None = None
+) -> Known:
     """Everything `make_plan` needs to know about the batch."""
+    holders = holders or Holders(conn)
     lookup = SqlLookup(conn)
     world = World(lookup, rules)
     messages = [item for item in items if isinstance(item, Message) and not item.suspend]
     abouts = sorted({item.about for item in items if isinstance(item, Update) and item.kind != "ignored"})
     rows = [*_load_evidence(conn, messages), *_load_conversations(conn, abouts)]
-    spoken = _load_spoken(conn, world, messages)
+    holders.look_up(_authors(items))
+    spoken = _load_spoken(conn, world, messages, holders)
     world.load(rows, lookup.groups({row.ticket for row in rows} | spoken))
     cited = _load_cited_tickets(conn, world, lookup, messages)
     receipts = _load_receipts(conn, [item.receipt_id for item in items])
@@ -106,16 +109,26 @@ def _around(times: Sequence[datetime], name: str, keys: Collection[str], window:
     return {f"{name}_keys": keys, f"{name}_first": min(times) - window, f"{name}_last": max(times) + window}
 
 
-def _load_spoken(conn: Connection, world: World, messages: Sequence[Message]) -> set[int]:
+def _authors(items: Iterable[Item]) -> set[tuple[str, str]]:
+    """Everybody who may turn out to be a customer, as (kind, value)."""
+    authors = (item.author for item in items if item.author is not None and item.author.identity)
+    return {(author.kind, author.value or "") for author in authors}
+
+
+def _load_spoken(conn: Connection, world: World, messages: Sequence[Message], holders: Holders) -> set[int]:
     """What the authors of the batch said around the same time: candidates for a near-duplicate. Their tickets."""
     talkers = [message for message in messages if may_be_near(message) and near.weight(message.text) >= near.MIN_WEIGHT]
-    if not talkers or not world.rules.near_ratio:
+    held = holders.look_up(authors := _authors(talkers))
+    customers = {held[author] for author in authors if author in held}
+    if not customers or not world.rules.near_ratio:
         return set()
     times = [message.received_at for message in talkers]
-    kinds, values = by_kind((item.author.kind, item.author.value or "") for item in talkers)
     window = {"first": min(times) - world.rules.near_window, "last": max(times) + world.rules.near_window}
+    values = {value for _, value in authors}
     tickets = set()
-    for row in conn.execute(_spoken_by(kinds), values | window):
+    for row in conn.execute(_SPOKEN, {"customers": customers, "values": values} | window):
+        if held.get((row.author_kind, row.author_value)) != row.author_id:
+            continue
         identity = f"{row.author_kind}:{row.author_value}"
         world.spoken[identity].append(
             near.Candidate(identity, row.text, row.received_at, row.channel, row.ticket_id, row.receipt_id)
@@ -124,25 +137,26 @@ def _load_spoken(conn: Connection, world: World, messages: Sequence[Message]) ->
     return tickets
 
 
-@lru_cache(maxsize=256)
-def _spoken_by(kinds: tuple[str, ...]) -> Select[Any]:
-    said, who = t.comments.c, t.identities.c
-    columns = (said.author_kind, said.author_value, said.text, said.received_at, said.channel)
-    whose = (said.author_id, said.author_value)
+def _spoken() -> Select[Any]:
+    """By customer and time, as they are indexed. Joined with `identities` it is a plan that a young database gets wrong
+    and keeps: all that anybody said within the window. The texts are read last, of a machine's thousands only a few."""
+    said = t.comments.c
     first, last = bindparam("first", type_=t.Instant), bindparam("last", type_=t.Instant)
+    whose = (said.author_id, said.author_kind, said.author_value)
+    place = func.row_number().over(partition_by=whose, order_by=said.received_at.desc()).label("place")
     ranked = (
-        select(said.id, func.row_number().over(partition_by=whose, order_by=said.received_at.desc()).label("place"))
-        .join_from(t.identities, t.comments, said.author_id == who.customer_id)
-        .where(among(kinds))
-        .where(said.author_value == who.value, said.author_kind == who.kind)
-        .where(said.received_at.between(first, last), said.author_trust != "failed", said.automated == [])
+        select(said.id, place)
+        .where(one_of(said.author_id, "customers"), said.received_at.between(first, last))
+        .where(one_of(said.author_value, "values"), said.author_trust != "failed", said.automated == [])
         .subquery()
     )
-    return (
-        select(*columns, said.ticket_id, said.receipt_id)
-        .join(ranked, ranked.c.id == said.id)
-        .where(ranked.c.place <= near.MAX_CANDIDATES + 1)  # one more: `near.confirm` sees that it is a machine
-    )
+    # One more than are compared: `near.confirm` sees that it is a machine.
+    latest = select(ranked.c.id).where(ranked.c.place <= near.MAX_CANDIDATES + 1)
+    wanted = (*whose, said.text, said.received_at, said.channel, said.ticket_id, said.receipt_id)
+    return select(*wanted).where(one_of(said.id, latest))
+
+
+_SPOKEN: Final = _spoken()
 
 
 def _load_cited_tickets(

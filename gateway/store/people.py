@@ -114,7 +114,12 @@ def speaks_for_others(message: Message) -> bool:
 
 
 def meet(
-    conn: Connection, messages: Sequence[Message], now: datetime, take: Take, ours: Ours | None = None
+    conn: Connection,
+    messages: Sequence[Message],
+    now: datetime,
+    take: Take,
+    ours: Ours | None = None,
+    holders: Holders | None = None,
 ) -> dict[UUID, int | None]:
     """The customer of each message, by receipt: found by their identity, or new; None for nobody.
 
@@ -123,7 +128,7 @@ def meet(
     """
     ours = ours or Ours()
     keys = {message.receipt_id: somebody(message, ours) for message in messages}
-    found = find_holders(conn, {key for key in keys.values() if key})
+    found = (holders or Holders(conn)).look_up(key for key in keys.values() if key)
     met: dict[UUID, int | None] = {}
     customers: Rows = []
     identities: Rows = []
@@ -167,6 +172,22 @@ def meet_callers(
     insert_all(conn, t.customers, customers)
     insert_all(conn, t.identities, identities)
     return [found[key] if key else current for (current, _), key in zip(callers, keys, strict=True)]
+
+
+class Holders:
+    """Customers by the identity (kind, value) they hold, each asked for once while a batch is recorded."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._asked: set[tuple[str, str]] = set()
+        self._found: dict[tuple[str, str], int] = {}
+
+    def look_up(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """All that are known once these have been asked for as well; whoever makes a new one adds it."""
+        unasked = set(keys) - self._asked
+        self._asked |= unasked
+        self._found |= find_holders(self._conn, unasked)
+        return self._found
 
 
 def find_holders(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:

@@ -22,7 +22,7 @@ from gateway.store.corrections import merge_by_evidence
 from gateway.store.engine import lock_ledger
 from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
 from gateway.store.known import load_known
-from gateway.store.people import Ours, meet, name_ours
+from gateway.store.people import Holders, Ours, meet, name_ours
 from gateway.store.releasing import release, settle
 from gateway.store.rows import (
     attachment_row,
@@ -65,9 +65,10 @@ def record(
     items = [name_ours(item, ours) if ours and isinstance(item, Message) else item for item in items]
     lock_ledger(conn)
     items, released = release(conn, items, now)
-    known = load_known(conn, items, rules)
+    holders = Holders(conn)
+    known = load_known(conn, items, rules, holders)
     plan = make_plan(items, known)
-    recorded = _Writing(conn, plan, known, now, ours).run()
+    recorded = _Writing(conn, plan, known, now, ours, holders).run()
     settle(conn, released, {one.receipt_id: (one.outcome, one.ticket_id) for one in recorded}, now)
     return recorded
 
@@ -75,8 +76,10 @@ def record(
 class _Writing:
     """One batch being written: real ids for planned things, then one insert a table."""
 
-    def __init__(self, conn: Connection, plan: Plan, known: Known, now: datetime, ours: Ours | None) -> None:
-        self.conn, self.plan, self.known, self.now, self.ours = conn, plan, known, now, ours
+    def __init__(
+        self, conn: Connection, plan: Plan, known: Known, now: datetime, ours: Ours | None, holders: Holders
+    ) -> None:
+        self.conn, self.plan, self.known, self.now, self.ours, self.holders = conn, plan, known, now, ours, holders
         self.ids = next_ids(conn, _NUMBERED) if plan.verdicts else {}
         self.tickets: dict[int, int] = {}  # planned number -> real id
         self.comments: dict[UUID, int] = {}  # receipt -> comment id
@@ -136,7 +139,7 @@ class _Writing:
     def _write_customers(self) -> None:
         """Every author is a customer, or nobody (a withheld number, a failed authentication, an address of ours)."""
         said = [comment.message for comment in self.plan.comments]
-        self.customers = meet(self.conn, said, self.now, self._take, self.ours)
+        self.customers = meet(self.conn, said, self.now, self._take, self.ours, self.holders)
 
     def _write_tickets(self) -> None:
         grown: dict[int, list[Message]] = {}

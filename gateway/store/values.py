@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection
 from typing import Any, Self
 
-from sqlalchemy import ARRAY, Boolean, Column, Dialect, String, Text, bindparam
+from sqlalchemy import ARRAY, Boolean, Column, Dialect, ScalarSelect, Select, String, Text, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -46,16 +46,19 @@ class _Many(TypeDecorator[Collection[Any]]):
 class one_of(FunctionElement[bool]):
     """Is a column's value one of these? True of no row when there are none.
 
-    `values`: the values, or the name of the parameter that brings them, for a statement that is built once.
+    `values`: the values, or the name of the parameter that brings them, for a statement that is built once, or a
+    statement that finds them: it runs first, and the rest of the query looks each of them up.
     """
 
     type = Boolean()
     inherit_cache = True
 
-    def __init__(self, column: Column[Any], values: Collection[Any] | str) -> None:
+    def __init__(self, column: Column[Any], values: Collection[Any] | str | Select[Any]) -> None:
         # Without a length: PostgreSQL's cast to varchar(16)[] cuts longer values, which then are found by mistake.
         item = Text() if isinstance(column.type, String) else column.type
-        if isinstance(values, str):
+        if isinstance(values, Select):
+            super().__init__(column, values.scalar_subquery())
+        elif isinstance(values, str):
             super().__init__(column, bindparam(values, required=True, type_=_Many(item)))
         else:
             super().__init__(column, bindparam(None, list(values), type_=_Many(item), unique=True))
@@ -68,10 +71,15 @@ class one_of(FunctionElement[bool]):
 @compiles(one_of)
 def _with_json(element: one_of, compiler: SQLCompiler, **how: Any) -> str:
     column, values = (compiler.process(clause, **how) for clause in element.clauses)
-    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  both are SQLAlchemy's
+    found = values if _is_statement(element) else f"(SELECT value FROM json_each({values}))"  # noqa: S608
+    return f"{column} IN {found}"
 
 
 @compiles(one_of, "postgresql")
 def _with_array(element: one_of, compiler: SQLCompiler, **how: Any) -> str:
     column, values = (compiler.process(clause, **how) for clause in element.clauses)
-    return f"{column} = ANY ({values})"
+    return f"{column} = ANY (ARRAY {values})" if _is_statement(element) else f"{column} = ANY ({values})"
+
+
+def _is_statement(element: one_of) -> bool:
+    return isinstance(list(element.clauses)[1], ScalarSelect)

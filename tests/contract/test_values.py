@@ -52,6 +52,8 @@ async def find(store: Store, condition: Any) -> list[int]:
         (one_of(things.c.id, []), []),
         (not_(one_of(things.c.id, [0, 1, 2, 3, 4])), [5, 6, 7, 99]),
         (and_(one_of(things.c.id, range(5)), one_of(things.c.name, NAMES[3:])), [3, 4]),
+        (one_of(things.c.id, select(things.c.id).where(one_of(things.c.name, NAMES[1:4]))), [1, 2, 3]),
+        (one_of(things.c.id, select(things.c.id).where(things.c.id > 7000)), []),
     ],
 )
 async def test_it_finds_what_in_finds(filled: Store, condition: Any, expected: list[int]) -> None:
