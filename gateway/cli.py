@@ -421,7 +421,7 @@ def bench(  # noqa: PLR0913  options of a command line
     smtp: Annotated[str, Parameter(help="And where it takes mail, as host:port.")] = "",
     workers: Annotated[int, Parameter(help="Worker processes on RabbitMQ + PostgreSQL.")] = 1,
     only: Annotated[
-        Literal["reading", "embedded", "services", "flood"] | None, Parameter(help="Measure one part of it.")
+        Literal["reading", "embedded", "services", "flood", "storm"] | None, Parameter(help="Measure one part of it.")
     ] = None,
     queue_url: Annotated[str, Parameter(help="Use this RabbitMQ virtual host, not a private server.")] = "",
     store_url: Annotated[str, Parameter(help="Use this PostgreSQL database, which the bench may fill.")] = "",
@@ -433,7 +433,8 @@ def bench(  # noqa: PLR0913  options of a command line
 
     2 KB form posts and 2 KB mails go through the real doors of real processes; with --mix messages of every channel,
     with --month a month of them. Beside the first stand the bare costs of confirmed publishes and of rows in batches.
-    `reading` is what it costs to read a mail, `flood` what hostile mails cost the customers who use the form.
+    `reading` is what it costs to read a mail, `flood` what hostile mails cost the customers who use the form, `storm`
+    what two thousand posts a second cost them and those who call.
 
     Starts private servers; the second half needs Debian's rabbitmq-server and postgresql. With --running it fills the
     queue and the store of that desk with made-up customers: use it before there are real ones.

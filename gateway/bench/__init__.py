@@ -24,6 +24,7 @@ from gateway.bench.reading import Figure, figures
 from gateway.bench.report import lines, machine, markdown
 from gateway.bench.services import Services, private_services
 from gateway.bench.stage import Plan, Stack, run_stage
+from gateway.bench.storm import Storm, measure_storm, stormed
 from gateway.commands.failures import NOT_SO, OK
 from gateway.commands.output import note, print_json, print_line
 from gateway.store.migrate import migrate
@@ -68,7 +69,7 @@ class Asked:
         return self.write is not None or not self.loads
 
     def takes(self, part: str) -> bool:
-        """Whether to measure one of the parts about mail."""
+        """Whether to measure one of the parts about somebody's flood, or about reading."""
         return self.kinds and not self.running and self.only in ("", part)
 
 
@@ -87,22 +88,25 @@ async def bench(asked: Asked, *, as_json: bool) -> int:
             except BenchError as error:
                 troubles.append(f"{name}: {error}")
     flood = await _flood(troubles) if asked.takes("flood") else None
+    storms = await _storms(asked, troubles) if asked.takes("storm") else []
     mail = Mail(read, flood)
+    tables = [*mail.tables(), *map(stormed, storms)]
+    audits = [*mail.audits(), *((f"{storm.stack}, X floods", storm.audit) for storm in storms)]
     if as_json:
         about = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()}
         found = {"stacks": [stack.as_dict() for stack in stacks], "loads": [load.as_dict() for load in loads]}
+        found["storms"] = [storm.as_dict() for storm in storms]
         print_json({"machine": about, **found, **mail.as_dict(), "troubles": troubles})
     else:
-        for line in lines(stacks, loads, mail.tables(), mail.audits()):
+        for line in lines(stacks, loads, tables, audits):
             print_line(line)
     for trouble in troubles:
         note(f"not measured: {trouble}")
     if asked.write is not None and not troubles:
-        asked.write.write_text(
-            markdown(stacks, loads, datetime.now(UTC), mail.tables(), mail.audits()), encoding="utf-8"
-        )
+        asked.write.write_text(markdown(stacks, loads, datetime.now(UTC), tables, audits), encoding="utf-8")
         note(f"written to {asked.write}")
-    balanced = all(stack.balanced for stack in stacks) and all(load.balanced for load in loads) and mail.balanced
+    measured: list[Stack | Driven | Storm] = [*stacks, *loads, *storms]
+    balanced = all(one.balanced for one in measured) and mail.balanced
     return OK if balanced and not troubles else NOT_SO
 
 
@@ -167,6 +171,18 @@ async def _flood(troubles: list[str]) -> Flood | None:
         except BenchError as error:
             troubles.append(f"flood: {error}")
             return None
+
+
+async def _storms(asked: Asked, troubles: list[str]) -> list[Storm]:
+    found: list[Storm] = []
+    for name in ("embedded", "services"):
+        try:
+            async with _embedded(asked) if name == "embedded" else _on_services(asked) as (plan, place):
+                note(f"measuring {plan.name}: forms and calls while X floods")
+                found.append(await measure_storm(plan, place))
+        except BenchError as error:
+            troubles.append(f"storm on {name}: {error}")
+    return found
 
 
 async def _measure(name: str, asked: Asked, stacks: list[Stack], loads: list[Driven]) -> None:

@@ -47,7 +47,7 @@ async def drive_own(wanted: Wanted, plan: Plan, folder: Path, tell: Tell) -> Dri
     http, smtp = free_port(), free_port()
     token, secret = uuid4().hex, uuid4().hex
     environment = settings_of(plan.queue_url, plan.store_url, folder, http, smtp)
-    environment[PREFIX + "INBOXES"] = json.dumps(_inboxes(token, secret))
+    environment[PREFIX + "INBOXES"] = json.dumps(inboxes_with(token, secret))
     inboxes = {"form": "contact", "chat": "website", "phone": "phone", "twitter": "twitter"}
     base = f"http://127.0.0.1:{http}"
     mailbox = "support@localhost" if wanted.mix else "support@desk.test"
@@ -108,7 +108,8 @@ async def _drive(
     return result
 
 
-def _inboxes(token: str, secret: str) -> dict[str, Any]:
+def inboxes_with(token: str, secret: str) -> dict[str, Any]:
+    """The inboxes of a desk that is measured, with these secrets of both providers."""
     providers = {"phone": {"auth_token": token}, "twitter": {"consumer_secret": secret}}
     ours = {name: dict(options) for name, options in SETTINGS.items()}
     ours["support"]["domains"] = ["desk.test", "localhost"]

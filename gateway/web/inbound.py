@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MAX_HOOK_BYTES: Final = 36 * 1024 * 1024  # Postmark posts a 25 MiB mail as 35 MB of JSON
 
+RECEIPT_HEADER: Final = "Frontdesk-Receipt"  # providers show it in their logs of what they sent
+_MOST_TOLD: Final = 50
+
 _running: set[asyncio.Task[list[Receipt]]] = set()
 
 
@@ -58,7 +61,11 @@ async def receive(request: web.Request) -> web.Response:
         if refused.status == 503:
             refused.headers.update(retry_after(error))
         return refused
-    return response(inbox.adapter.acknowledge(arrived, [str(receipt.receipt_id) for receipt in receipts]))
+    ids = [str(receipt.receipt_id) for receipt in receipts]
+    acknowledged = response(inbox.adapter.acknowledge(arrived, ids))
+    if ids:
+        acknowledged.headers[RECEIPT_HEADER] = ", ".join(ids[:_MOST_TOLD])
+    return acknowledged
 
 
 async def accept(runtime: Runtime, inbox: Inbox, raw: Raw) -> list[Receipt]:

@@ -21,6 +21,7 @@ async def test_an_accepted_hook_hears_the_adapters_words_over_the_configured_url
         assert (answer.status, await answer.text()) == (200, "<Response/>")
         assert answer.content_type == "text/xml"
         assert answer.headers["X-Receipts"] == "1"
+        assert answer.headers["Frontdesk-Receipt"] == str(desk.intake.receipt_ids[0])
         assert answer.headers["X-Url"].startswith("https://desk.example/hooks/provider/voice?a=")
     (raw,) = desk.intake.raws
     assert raw.request is not None
