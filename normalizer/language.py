@@ -7,7 +7,7 @@ one language decide alone; Latin and Cyrillic texts are scored by words, then by
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Final
 
 _SAMPLE: Final = 400  # characters that are looked at
@@ -103,6 +103,9 @@ _LETTERS: Final[dict[str, str]] = {
     "uk": "іїєґ", "ru": "ыэъё", "bg": "ъщ", "sr": "ђјљњћџ",
 }  # fmt: skip
 _RARE: Final = frozenset("ßñ¿¡ãõłąężźěřůğışőűæøđľșțїєґыэђљњћџơư")
+_RARE_LETTERS: Final = frozenset(filter(str.isalpha, _RARE))
+_LETTER_SETS: Final = {language: frozenset(letters) for language, letters in _LETTERS.items()}
+_TELLING: Final = _RARE.union(*_LETTER_SETS.values())
 
 _RANGES: Final[tuple[tuple[int, int, str], ...]] = (
     (0x3040, 0x30FF, "ja"), (0xAC00, 0xD7AF, "ko"), (0x1100, 0x11FF, "ko"), (0x4E00, 0x9FFF, "han"),
@@ -112,6 +115,11 @@ _RANGES: Final[tuple[tuple[int, int, str], ...]] = (
     (0x0980, 0x09FF, "bn"), (0x0B80, 0x0BFF, "ta"), (0x10A0, 0x10FF, "ka"), (0x0530, 0x058F, "hy"),
     (0x0400, 0x052F, "cyrillic"),
 )  # fmt: skip
+
+
+# Every range begins and ends with a block of sixteen.
+_SCRIPT_OF: Final = {block: script for low, high, script in _RANGES for block in range(low >> 4, (high >> 4) + 1)}
+_BEYOND_LATIN: Final = re.compile(r"[^\x00-\u036f]")
 
 
 def _index(profiles: dict[str, str]) -> dict[str, tuple[tuple[str, float], ...]]:
@@ -152,24 +160,15 @@ def _hinted(hint: str) -> str:
 
 
 def _by_script(sample: str) -> str | None:
-    counts: dict[str, int] = {}
-    letters = 0
-    for char in sample:
-        code = ord(char)
-        if code < 0x0370:
-            letters += char.isalpha()
-            continue
-        for low, high, script in _RANGES:
-            if low <= code <= high:
-                counts[script] = counts.get(script, 0) + 1
-                break
+    blocks = [ord(char) >> 4 for char in _BEYOND_LATIN.findall(sample)]
+    counts = Counter([_SCRIPT_OF[block] for block in blocks if block in _SCRIPT_OF]) if blocks else None
     if not counts:
         return None
     script = max(counts, key=lambda item: counts[item])
     # A Japanese text has more Han characters than kana; one name in another script is not the language.
     if script == "han":
         return "ja" if counts.get("ja", 0) * 8 >= counts["han"] else "zh"
-    if counts[script] * 3 < letters:
+    if counts[script] * 3 < sum(map(str.isalpha, _BEYOND_LATIN.sub("", sample))):
         return None
     if script == "arabic":
         return "fa" if any(char in "پچژگ" for char in sample) else "ar"
@@ -181,15 +180,14 @@ def _by_words(
 ) -> str:
     scores: defaultdict[str, float] = defaultdict(float)
     for word in _WORD.findall(sample.replace("’", "'") if "’" in sample else sample):
-        if word in index:
-            for language, weight in index[word]:
-                scores[language] += weight
-    if not sample.isascii():
-        special = {char for char in sample if ord(char) > 127}
-        for language, letters in _LETTERS.items():
+        for language, weight in index.get(word, ()):
+            scores[language] += weight
+    if not sample.isascii() and (special := _TELLING.intersection(sample)):
+        rare = special & _RARE_LETTERS
+        for language, letters in _LETTER_SETS.items():
             if language in profiles:
-                hits = sum(1.0 if char in _RARE else 0.3 for char in special if char in letters)
-                misses = sum(1 for char in special if char.isalpha() and char not in letters and char in _RARE)
+                hits = sum(1.0 if char in _RARE else 0.3 for char in special & letters)
+                misses = len(rare - letters)
                 if hits or misses:
                     scores[language] = scores[language] + 0.8 * hits - 0.8 * misses
     if not scores:
