@@ -39,6 +39,7 @@ from normalizer.message import (
     Stored,
     clean_json,
     stamp,
+    to_wire,
     wire_type,
 )
 
@@ -231,7 +232,7 @@ class Intake:
                 accepted_at=now if late else None,
             )
             receipts.append(Receipt(receipt_id, draft.external_id, draft))
-            body = insert_sealed(message.model_dump_json().encode(), draft)
+            body = insert_sealed(to_wire(message), draft)
             outgoing.append(Outgoing(body, wire_type(message), str(receipt_id), inbox.channel, inbox.name))
         try:
             await self._queue.publish(outgoing)
@@ -250,7 +251,7 @@ class Intake:
     async def _publish_tally(self, *, ended: bool) -> None:
         if not (self.life.changed() or (ended and self.life.settled)):
             return
-        body = self.life.report(self._now(), ended=ended).model_dump_json().encode()
+        body = to_wire(self.life.report(self._now(), ended=ended))
         try:
             await self._queue.publish([Outgoing(body, TALLY_TYPE, str(uuid7()), CONTROL_CHANNEL, "tally")])
         except QueueUnavailableError as error:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict, Unpac
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import to_json
 
 SCHEMA_VERSION: Final = 1
 MESSAGE_TYPE: Final = "frontdesk.message.v1"
@@ -280,14 +281,26 @@ def stamp(draft: UpdateDraft, **envelope: Unpack[EnvelopeFields]) -> Update: ...
 def stamp(draft: Draft, **envelope: Unpack[EnvelopeFields]) -> Message | Update:
     """The wire form of a draft. The draft's fields are already validated and are not validated twice."""
     model: type[Message | Update] = Message if isinstance(draft, MessageDraft) else Update
-    fields: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "one_case": False,
-        "replay": None,
-        **envelope,
-        **draft.__dict__,
-    }
-    return model.model_construct(**fields)
+    fields: dict[str, Any] = {**draft.__dict__, **_UNSTAMPED, **envelope}
+    message = model.__new__(model)
+    # As pickle restores one: `model_construct` looks at each of thirty fields for aliases and defaults, in 11 us.
+    message.__setstate__(
+        {
+            "__dict__": fields,
+            "__pydantic_fields_set__": set(fields),
+            "__pydantic_extra__": None,
+            "__pydantic_private__": None,
+        }
+    )
+    return message
+
+
+_UNSTAMPED: Final = {name: field.get_default() for name, field in Envelope.model_fields.items()}  # in their order
+
+
+def to_wire(message: Message | Update | Tally) -> bytes:
+    """The body of a queue message, JSON in UTF-8."""
+    return to_json(message)
 
 
 def wire_type(message: Message | Update) -> str:
