@@ -420,6 +420,7 @@ def bench(  # noqa: PLR0913  options of a command line
     http: Annotated[str, Parameter(help="Where the running desk answers, if not at http_listen.")] = "",
     smtp: Annotated[str, Parameter(help="And where it takes mail, as host:port.")] = "",
     workers: Annotated[int, Parameter(help="Worker processes on RabbitMQ + PostgreSQL.")] = 1,
+    gateways: Annotated[int, Parameter(help="And gateways, for --mix and --month.")] = 1,
     only: Annotated[
         Literal["reading", "embedded", "services", "flood", "storm"] | None, Parameter(help="Measure one part of it.")
     ] = None,
@@ -451,6 +452,7 @@ def bench(  # noqa: PLR0913  options of a command line
         http=http,
         smtp=smtp,
         workers=workers,
+        gateways=gateways,
         only=only or "",
         queue_url=queue_url,
         store_url=store_url,

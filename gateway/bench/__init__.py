@@ -41,6 +41,7 @@ class Asked:
 
     messages: int = 5000
     workers: int = 1
+    gateways: int = 1
     only: str = ""
     queue_url: str = ""
     store_url: str = ""
@@ -228,9 +229,10 @@ async def _embedded(asked: Asked) -> AsyncIterator[tuple[Plan, Path]]:
 
 
 def _service_plan(asked: Asked, services: Services) -> Plan:
-    members = {"gateway": "serve"} | {f"worker {number + 1}": "work" for number in range(asked.workers)}
+    more = {f"gateway {number + 1}": "serve" for number in range(1, asked.gateways)}
+    members = {"gateway": "serve"} | more | {f"worker {number + 1}": "work" for number in range(asked.workers)}
     return Plan(
-        "RabbitMQ+PostgreSQL",
+        "RabbitMQ+PostgreSQL" if len(members) == 2 else f"{asked.gateways} gateways, {asked.workers} workers",
         services.queue_url,
         services.store_url,
         members,

@@ -52,13 +52,13 @@ class Load:
         self._moved = asyncio.Event()
 
     async def open(self, lanes: Sequence[Lane], port: int, host: str = "127.0.0.1") -> None:
-        """Connect every lane. Raises OSError."""
+        """Connect these lanes beside those there are. Raises OSError."""
         loop = asyncio.get_running_loop()
         for lane in lanes:
             lane.load = self
             await loop.create_connection(partial(_itself, lane), host, port)
             await asyncio.wait_for(lane.ready.wait(), 10)
-        self._lanes = list(lanes)
+        self._lanes += lanes
 
     def close(self) -> None:
         """Hang up."""

@@ -30,6 +30,7 @@ def settings_of(queue_url: str, store_url: str, folder: Path, http: int, smtp: i
     own = {
         "CONFIG": str(nothing),
         "DATA_DIR": str(folder / "data"),
+        "BLOB_DIR": str(folder / "blobs"),
         "HTTP_LISTEN": f"127.0.0.1:{http}",
         "SMTP_LISTEN": f"127.0.0.1:{smtp}",
         "LMTP_LISTEN": "",
@@ -60,15 +61,34 @@ def runtime_of(environment: Mapping[str, str]) -> Runtime:
 async def running(
     members: Mapping[str, str], environment: Mapping[str, str], folder: Path, ports: Sequence[int]
 ) -> AsyncIterator[list[Running]]:
-    """The desk's processes (name -> verb), once the first of them listens on these ports; stopped in the end."""
+    """The desk's processes (name -> verb), once its gateways listen; stopped in the end.
+
+    `ports`: HTTP and SMTP of the first gateway, then of the second, and so on; a second one has a spool of its own.
+    """
     code, told = await asyncio.to_thread(ask, ["migrate"], environment)
     if code:
         raise BenchError(f"`frontdesk migrate` failed on the store of the bench: {told}")
-    processes = [start(name, [verb], environment, folder) for name, verb in members.items()]
+    doors = iter(zip(ports[::2], ports[1::2], strict=True))
+    own = {name: _doors_of(name, next(doors), folder) if _has_doors(verb) else {} for name, verb in members.items()}
+    processes = [start(name, [verb], {**environment, **own[name]}, folder) for name, verb in members.items()]
+    gateways = [process for process, verb in zip(processes, members.values(), strict=True) if _has_doors(verb)]
     try:
-        for port in ports:
-            await wait_listening(processes[0], port)
+        for number, port in enumerate(ports):
+            await wait_listening(gateways[number // 2], port)
         yield processes
     finally:
         for process in reversed(processes):
             await asyncio.to_thread(process.stop)
+
+
+def _has_doors(verb: str) -> bool:
+    return verb in ("up", "serve")
+
+
+def _doors_of(name: str, ports: tuple[int, int], folder: Path) -> dict[str, str]:
+    http, smtp = (f"127.0.0.1:{port}" for port in ports)
+    return {
+        PREFIX + "HTTP_LISTEN": http,
+        PREFIX + "SMTP_LISTEN": smtp,
+        PREFIX + "DATA_DIR": str(folder / "data" if name in ("up", "gateway") else folder / name),
+    }

@@ -28,6 +28,7 @@ class Doors:
     mailbox: str = "support@localhost"
     twilio_token: str = field(default="", repr=False)
     x_secret: str = field(default="", repr=False)
+    beside: tuple[tuple[tuple[str, int], tuple[str, int]], ...] = ()  # HTTP and SMTP of further gateways of this desk
 
     def mail(self, sender: str, content: bytes, recipients: Sequence[str] = ()) -> Item:
         """One SMTP transaction."""

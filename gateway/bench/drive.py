@@ -64,15 +64,12 @@ class Drive:
 
     async def open(self) -> None:
         """Connect. Raises BenchError with the door that is closed."""
-        for load, lanes, (host, port) in (
-            (self._web, [WebLane() for _ in range(_WEB_LANES)], self._doors.http),
-            (self._mail, [MailLane(self._doors.mailbox) for _ in range(_MAIL_LANES)], self._doors.smtp),
-        ):
-            connected: Sequence[Lane] = lanes
-            try:
-                await load.open(connected, port, host)
-            except (OSError, TimeoutError) as error:
-                raise BenchError(f"nothing answers at {host}:{port}: {error or 'timed out'}") from None
+        gateways = ((self._doors.http, self._doors.smtp), *self._doors.beside)
+        for number, (web, mail) in enumerate(gateways):
+            # As many lanes in all, however many gateways there are.
+            await _connect(self._web, [WebLane() for _ in _share(_WEB_LANES, number, len(gateways))], web)
+            lanes = [MailLane(self._doors.mailbox) for _ in _share(_MAIL_LANES, number, len(gateways))]
+            await _connect(self._mail, lanes, mail)
 
     def close(self) -> None:
         """Hang up."""
@@ -161,6 +158,18 @@ class Drive:
 
     def _measure(self) -> dict[str, Usage]:
         return {name: measure(pid) for name, pid in self._watched.items()} | {"(bench client)": measure_self()}
+
+
+async def _connect(load: Load, lanes: Sequence[Lane], place: tuple[str, int]) -> None:
+    host, port = place
+    try:
+        await load.open(lanes, port, host)
+    except (OSError, TimeoutError) as error:
+        raise BenchError(f"nothing answers at {host}:{port}: {error or 'timed out'}") from None
+
+
+def _share(lanes: int, number: int, gateways: int) -> range:
+    return range(number, lanes, gateways)
 
 
 def _receipts(conn: Connection) -> int:

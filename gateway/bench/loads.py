@@ -44,17 +44,21 @@ class Wanted:
 
 async def drive_own(wanted: Wanted, plan: Plan, folder: Path, tell: Tell) -> Driven:
     """On a desk made for it, with both providers' secrets."""
-    http, smtp = free_port(), free_port()
+    ports = [free_port() for _ in range(2 * plan.gateways)]
+    http, smtp, *others = ports
     token, secret = uuid4().hex, uuid4().hex
     environment = settings_of(plan.queue_url, plan.store_url, folder, http, smtp)
     environment[PREFIX + "INBOXES"] = json.dumps(inboxes_with(token, secret))
     inboxes = {"form": "contact", "chat": "website", "phone": "phone", "twitter": "twitter"}
-    base = f"http://127.0.0.1:{http}"
+    base = environment[PREFIX + "PUBLIC_URL"] = f"http://127.0.0.1:{http}"  # what providers sign, at every gateway
     mailbox = "support@localhost" if wanted.mix else "support@desk.test"
-    doors = Doors(("127.0.0.1", http), ("127.0.0.1", smtp), base, inboxes, mailbox, token, secret)
+    beside = tuple(
+        (("127.0.0.1", web), ("127.0.0.1", mail)) for web, mail in zip(others[::2], others[1::2], strict=True)
+    )
+    doors = Doors(("127.0.0.1", http), ("127.0.0.1", smtp), base, inboxes, mailbox, token, secret, beside)
     runtime = runtime_of(environment)
     try:
-        async with running(plan.members, environment, folder, (http, smtp)) as found:
+        async with running(plan.members, environment, folder, ports) as found:
             watched = {process.name: process.pid for process in found} | dict(plan.watched)
             return await _drive(wanted, doors, runtime, watched, environment, tell)
     finally:

@@ -72,6 +72,11 @@ class Plan:
     paced_rate: float
     paced_seconds: float
 
+    @property
+    def gateways(self) -> int:
+        """How many of them have doors."""
+        return sum(verb in ("up", "serve") for verb in self.members.values())
+
 
 async def run_stage(plan: Plan, folder: Path) -> Stack:
     """Start, warm up, measure both kinds, audit, stop; then the bare costs on the same queue and store."""

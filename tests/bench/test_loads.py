@@ -28,7 +28,9 @@ from gateway.bench.mix import choose, parse_mix, visitors_of, write_mix
 from gateway.bench.month import write_month
 from gateway.bench.report import lines, markdown
 from tests.faults.desk import COMMAND
+from tests.services.postgres import find_program_folder
 from tests.services.process import find_free_port
+from tests.services.rabbitmq import find_server_folder
 
 INBOXES = {"form": "contact", "chat": "website", "phone": "phone", "twitter": "twitter"}
 DOORS = Doors(("127.0.0.1", 1), ("127.0.0.1", 2), "https://desk.example", INBOXES, "a@b.example", "token", "secret")
@@ -137,6 +139,17 @@ def test_a_mix_is_driven_at_its_rate_and_balances(tmp_path: Path) -> None:
     assert 0 < load["accept_ms"]["p50"] <= load["accept_ms"]["p99"]
     assert load["visible_ms"]["p50"] <= load["visible_ms"]["p99"]
     assert load["peak_bytes"]["up"] > 20_000_000
+
+
+@pytest.mark.timeout(170)
+def test_two_gateways_and_two_workers_share_a_mix(tmp_path: Path) -> None:
+    find_server_folder()  # skips without RabbitMQ
+    find_program_folder()
+    words = ("--only", "services", "--mix", SEEDS_MIX, "--messages", "60", "--gateways", "2", "--workers", "2")
+    load = bench(tmp_path, *words)
+    assert load["balanced"], load["audit"]
+    assert set(load["cpu_s"]) >= {"gateway", "gateway 2", "worker 1", "worker 2"}
+    assert min(load["cpu_s"]["gateway"], load["cpu_s"]["gateway 2"]) > 0, "both take messages in"
 
 
 @pytest.fixture
