@@ -30,7 +30,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import parse_qsl
 
 import filetype
 from email_validator import EmailNotValidError, validate_email
@@ -38,6 +37,7 @@ from multipart import MultipartError, ParserLimitReached, PushMultipartParser  #
 from pydantic import BeforeValidator, Field, SecretStr
 
 from adapters.base import Adapter, Clients, InboxOptions, Raw, Refused
+from normalizer import urlencoded
 from normalizer.addresses import canonical_email
 from normalizer.fingerprint import content_key, delivery_key, digest
 from normalizer.headers import parameters
@@ -293,11 +293,10 @@ def read_submission(raw: Raw, options: FormOptions) -> Submission:
 
 def _from_urlencoded(body: bytes, charset: str | None) -> Submission:
     try:
-        # Latin-1 both ways is the identity on bytes: the character set may be named by a field among them.
-        pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FIELDS, encoding="latin-1")
+        pairs = urlencoded.pairs(body, MAX_FIELDS)
     except ValueError as error:
         raise Refused(413, f"A form may have {MAX_FIELDS} fields.") from error
-    return _from_pairs([(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs], [], charset)
+    return _from_pairs(pairs, [], charset)
 
 
 def _from_multipart(body: bytes, boundary: str, charset: str | None, options: FormOptions) -> Submission:
