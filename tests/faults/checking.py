@@ -46,7 +46,8 @@ def read_stored(conn: Connection) -> Stored:
         stored.comments[row.channel, row.external_id].append(row)
         stored.comment_of[str(row.receipt_id)] = row.id
     for row in conn.execute(select(t.update_facts.c.facts)):
-        stored.facts.add(Fact("phone", row.facts["call"], row.facts["event"]))
+        if row.facts["event"] != "call.silent":  # nobody sent it: the worker gave a call up that it heard no end of
+            stored.facts.add(Fact("phone", row.facts["call"], row.facts["event"]))
     letters = t.dead_letters.c
     stored.dead = list(conn.scalars(select(letters.reason).where(letters.replayed_at.is_(None))))
     stored.suspended = len(conn.execute(select(t.suspended.c.id)).all())
