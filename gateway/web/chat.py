@@ -64,7 +64,7 @@ async def show(request: web.Request) -> web.Response:
     """GET /chat/<inbox>: a page with the widget, and the line that puts it on another page."""
     inbox, adapter = _chat(request)
     language = pick_language(request.query.get("lang", ""), request.headers.get("Accept-Language", ""))
-    base = request.config_dict[RUNTIME].settings.base_url
+    base = request.app[RUNTIME].settings.base_url
     values = {
         "t": texts(language),
         "language": language,
@@ -141,7 +141,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
         if not socket.can_prepare(request).ok:
             raise Refused(426, "Connect here by WebSocket.", headers={"Upgrade": "websocket"})
         await socket.prepare(request)
-        sockets = request.config_dict[SOCKETS]
+        sockets = request.app[SOCKETS]
         sockets.add(socket)
         try:
             await Conversation(request, inbox, adapter, socket).run()
@@ -272,7 +272,7 @@ class Conversation:
 
 async def read_history(request: web.Request, session: Session, after: int) -> list[dict[str, Any]]:
     """What was said in this session after `after`, oldest first. While the store is away: nothing, the chat goes on."""
-    store = request.config_dict[RUNTIME].store
+    store = request.app[RUNTIME].store
     try:
         async with asyncio.timeout(3):
             rows = await store.read(chat_history, session.key, after)
@@ -295,12 +295,12 @@ async def _store(request: web.Request, inbox: Inbox, token: str, said: ChatMessa
     """Through the door in; the receipt id. The token is a fact of the transport and not of the stored message."""
     message = ChatMessage.model_validate(said.model_dump())
     raw = Raw(message_body(message), "application/json", {"token": token, "received_at": now(request)})
-    receipts = await accept(request.config_dict[RUNTIME], inbox, raw)
+    receipts = await accept(request.app[RUNTIME], inbox, raw)
     return str(receipts[0].receipt_id)
 
 
 def _chat(request: web.Request) -> tuple[Inbox, Chat]:
-    inbox = find_inbox(request.config_dict[RUNTIME], request.match_info["inbox"], "chat")
+    inbox = find_inbox(request.app[RUNTIME], request.match_info["inbox"], "chat")
     return inbox, cast(Chat, inbox.adapter)
 
 

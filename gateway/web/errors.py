@@ -97,7 +97,7 @@ def refuse(
 
 def prefix(request: web.Request) -> str:
     """The path under which a proxy publishes us, as configured in `public_url`; mostly empty."""
-    runtime = request.config_dict.get(RUNTIME)
+    runtime = request.app.get(RUNTIME)
     return urlsplit(runtime.settings.base_url).path if runtime else ""
 
 

@@ -83,7 +83,7 @@ def short_reference(receipt_id: UUID) -> str:
 
 
 async def _take(request: web.Request, inbox: Inbox, adapter: WebForm, programmatic: bool) -> web.Response:
-    runtime = request.config_dict[RUNTIME]
+    runtime = request.app[RUNTIME]
     body = await read_body(request, adapter.options.max_bytes)
     arrived = inbound(request, runtime, "", body)
     facts = {"received_at": now(request), "submission_id": str(uuid7()), "remote": arrived.remote}
@@ -188,7 +188,7 @@ def form_policy(framed_by: tuple[str, ...], redirects: tuple[str, ...]) -> str:
 
 
 def _form(request: web.Request) -> tuple[Inbox, WebForm]:
-    inbox = find_inbox(request.config_dict[RUNTIME], request.match_info["inbox"], "form")
+    inbox = find_inbox(request.app[RUNTIME], request.match_info["inbox"], "form")
     return inbox, cast(WebForm, inbox.adapter)
 
 
@@ -218,7 +218,7 @@ def _texts_only(extra: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _base_origin(request: web.Request) -> str:
-    return origin_of(request.config_dict[RUNTIME].settings.base_url)
+    return origin_of(request.app[RUNTIME].settings.base_url)
 
 
 def _size(count: int) -> str:

@@ -14,7 +14,7 @@ async def healthz(request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """GET /readyz: 200 when a message sent now would be stored, 503 with the reason when it would be refused."""
-    ready, facts = await request.config_dict[RUNTIME].ready()
+    ready, facts = await request.app[RUNTIME].ready()
     body = {"status": "ready" if ready else "unavailable", **facts}
     return web.json_response(body, status=200 if ready else 503, headers={"Cache-Control": "no-store"})
 

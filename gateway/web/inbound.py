@@ -30,7 +30,7 @@ _running: set[asyncio.Task[list[Receipt]]] = set()
 
 async def receive(request: web.Request) -> web.Response:
     """Any method, /hooks/<inbox> and /hooks/<inbox>/<tail>."""
-    runtime = request.config_dict[RUNTIME]
+    runtime = request.app[RUNTIME]
     inbox = find_inbox(runtime, request.match_info["inbox"])
     tail = request.match_info.get("tail", "").strip("/")
     if tail not in inbox.adapter.tails:
@@ -113,4 +113,4 @@ def response(answer: Answer) -> web.Response:
 
 def now(request: web.Request) -> float:
     """Epoch seconds, by the application's clock."""
-    return request.config_dict.get(CLOCK, time.time)()
+    return request.app.get(CLOCK, time.time)()

@@ -73,9 +73,10 @@ class Limits:
 
     def client(self, request: web.BaseRequest) -> str:
         """The sender's address. X-Forwarded-For is read from the right, past the configured proxies only."""
-        peer = _address(request.remote or "")
+        remote = request.remote or ""
+        peer = _address(remote)
         if peer is None or not self._is_proxy(peer):
-            return str(peer or request.remote or "")
+            return _written(remote)
         hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
         for hop in reversed(hops[-MAX_HOPS:]):
             address = _address(hop.strip())
@@ -122,6 +123,7 @@ class Limits:
         return any(address.version == network.version and address in network for network in self._proxies)
 
 
+@lru_cache(maxsize=4096)
 def client_key(address: str) -> str:
     """What shares a limit: an IPv4 address, or the /64 an IPv6 host may choose its addresses from."""
     parsed = _address(address)
@@ -130,6 +132,7 @@ def client_key(address: str) -> str:
     return address
 
 
+@lru_cache(maxsize=4096)
 def is_loopback(address: str) -> bool:
     """Whether this is our own machine."""
     parsed = _address(address)
@@ -143,6 +146,12 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
+
+
+@lru_cache(maxsize=4096)
+def _written(address: str) -> str:
+    """An address in the one way we write it; what is none, as it is."""
+    return str(_address(address) or address)
 
 
 async def read_body(request: web.BaseRequest, most: int) -> bytes:
@@ -189,4 +198,4 @@ def _too_large(most: int) -> Refused:
 
 def limits_of(request: web.Request) -> Limits:
     """The limits of the application."""
-    return request.config_dict[LIMITS]
+    return request.app[LIMITS]

@@ -45,6 +45,6 @@ def origin_of(url: str) -> str:
 
 def _is_ours(request: web.Request, origin: str) -> bool:
     """Our configured address, or the host this very request went to: a browser cannot choose its Host."""
-    if origin == origin_of(request.config_dict[RUNTIME].settings.base_url):
+    if origin == origin_of(request.app[RUNTIME].settings.base_url):
         return True
     return bool(request.host) and origin.partition("://")[2].lower() == request.host.lower()

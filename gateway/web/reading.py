@@ -27,7 +27,7 @@ async def read(
     request: web.Request, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Run a reading function of `gateway.store` over a connection."""
-    store: Store = request.config_dict[RUNTIME].store
+    store: Store = request.app[RUNTIME].store
     return await _within(READ_SECONDS, store.read(fn, *args, **kwargs))
 
 
@@ -35,7 +35,7 @@ async def write(
     request: web.Request, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Run a writing function of `gateway.store` in a transaction of its own."""
-    store: Store = request.config_dict[RUNTIME].store
+    store: Store = request.app[RUNTIME].store
     return await _within(WRITE_SECONDS, store.write(fn, *args, **kwargs))
 
 

@@ -80,7 +80,7 @@ def answer(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str
 
 def base_url(request: web.Request) -> str:
     """The public address from the settings, never from the Host header: links in answers cannot be poisoned."""
-    base: str = request.config_dict[RUNTIME].settings.base_url
+    base: str = request.app[RUNTIME].settings.base_url
     return base
 
 
@@ -166,11 +166,11 @@ async def _call(handler: Handler, request: web.Request, caller: Caller | None) -
 
 
 def _authenticate(request: web.Request) -> Caller | None:
-    return find_caller(request.headers.get("Authorization", ""), request.config_dict[RUNTIME].settings.api_tokens)
+    return find_caller(request.headers.get("Authorization", ""), request.app[RUNTIME].settings.api_tokens)
 
 
 def _unauthenticated(request: web.Request) -> ApiError:
     body = {"error": "Couldn't authenticate you"}
-    if not request.config_dict[RUNTIME].settings.api_tokens:
+    if not request.app[RUNTIME].settings.api_tokens:
         body["description"] = "No API token is configured: set FRONTDESK_API_TOKENS to one you choose."
     return ApiError(401, body, {"WWW-Authenticate": 'Basic realm="Web Password"'})

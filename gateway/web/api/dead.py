@@ -68,7 +68,7 @@ async def replay_many(request: web.Request) -> web.Response:
 
 async def _replay(request: web.Request, ids: Sequence[int]) -> list[int]:
     try:
-        return await dead.replay(request.config_dict[RUNTIME], ids, _flag(request, "dry_run") is True)
+        return await dead.replay(request.app[RUNTIME], ids, _flag(request, "dry_run") is True)
     except QueueUnavailableError as error:
         sentence = (
             f"The queue takes nothing at the moment: {error}. Some may have been replayed; doing it again is safe."

@@ -59,7 +59,7 @@ async def read_bytes(
     if not isinstance(name, str):
         return None
     try:
-        found: bytes = await request.config_dict[RUNTIME].blobs.get(name)
+        found: bytes = await request.app[RUNTIME].blobs.get(name)
     except KeyError:
         return None
     return found

@@ -152,7 +152,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _ours(request: web.Request) -> Ours:
-    inboxes = getattr(request.config_dict[RUNTIME], "inboxes", {})
+    inboxes = getattr(request.app[RUNTIME], "inboxes", {})
     return own_addresses(inbox.options for inbox in inboxes.values())
 
 

@@ -96,7 +96,7 @@ async def replay_many(request: web.Request) -> web.Response:
 
 
 async def _recover(request: web.Request, ids: Sequence[int]) -> list[Row | None]:
-    rules, ours = request.config_dict[RUNTIME].recording()
+    rules, ours = request.app[RUNTIME].recording()
     how: dict[str, Any] = {"actor": actor_of(request), "now": datetime.now(UTC), "rules": rules, "ours": ours}
     await write(request, recover, ids, **how)
     found = await read(request, tickets_of, ids)  # as they are now: the batch may have merged two of them
@@ -110,7 +110,7 @@ async def _recover(request: web.Request, ids: Sequence[int]) -> list[Row | None]
 
 async def _replay(request: web.Request, ids: Sequence[int]) -> list[Row]:
     dry_run = request.query.get("dry_run", "").lower() in ("true", "1", "yes")
-    runtime = request.config_dict[RUNTIME]
+    runtime = request.app[RUNTIME]
     try:
         return [_told(one) async for one in replay(runtime, ids, actor=actor_of(request), dry_run=dry_run)]
     except QueueUnavailableError:

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 def session_cookie(request: web.Request) -> str:
     """The cookie of an open session; empty when there is none."""
-    logins: Logins = request.config_dict[RUNTIME].logins
+    logins: Logins = request.app[RUNTIME].logins
     cookie = request.cookies.get(cookie_name(request), "")
     return cookie if logins.is_open(cookie) else ""
 
 
 def form_token(request: web.Request) -> str:
     """What forms of this session carry, so that no other page can post them; empty without a session."""
-    logins: Logins = request.config_dict[RUNTIME].logins
+    logins: Logins = request.app[RUNTIME].logins
     cookie = session_cookie(request)
     return logins.form_token(cookie) if cookie else ""
 
 
 def session_name(request: web.Request) -> str:
     """For whom the open session's link was made; empty: nobody in particular, or no session."""
-    logins: Logins = request.config_dict[RUNTIME].logins
+    logins: Logins = request.app[RUNTIME].logins
     return logins.name_of(session_cookie(request))
 
 
@@ -40,5 +40,5 @@ def cookie_name(request: web.Request) -> str:
 
 def is_secure(request: web.Request) -> bool:
     """Do browsers reach us over TLS?"""
-    base: str = request.config_dict[RUNTIME].settings.base_url
+    base: str = request.app[RUNTIME].settings.base_url
     return base.startswith("https://")

@@ -101,7 +101,7 @@ async def _read_form(request: web.Request) -> Form:
         form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except ValueError as error:
         raise Refused(400, "This is not a form of the console.") from error
-    if not request.config_dict[RUNTIME].logins.is_form_token(cookie, form.get("form_token", "")):
+    if not request.app[RUNTIME].logins.is_form_token(cookie, form.get("form_token", "")):
         raise Refused(403, "The page was opened in another session: reload it and try again.")
     return form
 

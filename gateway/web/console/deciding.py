@@ -21,7 +21,7 @@ from gateway.web.reading import read, write
 async def recover(request: web.Request, form: Form) -> str:
     """POST console/suspended/{id}/recover: to the ticket it is on now."""
     ident = _number(request)
-    rules, ours = request.config_dict[RUNTIME].recording()
+    rules, ours = request.app[RUNTIME].recording()
     how: dict[str, Any] = {"actor": acting(request), "now": datetime.now(UTC), "rules": rules, "ours": ours}
     await write(request, let_in, [ident], **how)
     found = await read(request, tickets_of, [ident])
@@ -33,7 +33,7 @@ async def recover(request: web.Request, form: Form) -> str:
 
 async def read_again(request: web.Request, form: Form) -> str:
     """POST console/suspended/{id}/replay: back to its page, which says what came of it."""
-    ident, runtime = _number(request), request.config_dict[RUNTIME]
+    ident, runtime = _number(request), request.app[RUNTIME]
     try:
         done = [one async for one in replay(runtime, [ident], actor=acting(request))]
     except QueueUnavailableError:

@@ -90,7 +90,7 @@ BROADCASTER: Final[web.AppKey[Broadcaster]] = web.AppKey("broadcaster", Broadcas
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """GET console/events: an event with the new revision whenever a list may have changed."""
-    broadcaster = request.config_dict[BROADCASTER]
+    broadcaster = request.app[BROADCASTER]
     async with sse_response(request) as response, broadcaster.listen(lambda: read(request, revision)) as news:
         while response.is_connected() and session.is_allowed(request):
             try:

@@ -42,7 +42,7 @@ def page(request: web.Request, template: str, values: Mapping[str, Any], status:
 
 def prefix(request: web.Request) -> str:
     """The path under which a proxy publishes us; mostly empty."""
-    base: str = request.config_dict[RUNTIME].settings.base_url
+    base: str = request.app[RUNTIME].settings.base_url
     return urlsplit(base).path
 
 

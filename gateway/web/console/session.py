@@ -46,7 +46,7 @@ def is_allowed(request: web.Request) -> bool:
     """Is there an open session, or a valid token?"""
     if session_cookie(request):
         return True
-    tokens = request.config_dict[RUNTIME].settings.api_tokens
+    tokens = request.app[RUNTIME].settings.api_tokens
     return find_caller(request.headers.get("Authorization", ""), tokens) is not None
 
 
@@ -58,7 +58,7 @@ async def log_in(request: web.Request) -> web.StreamResponse:
     """
     if "prefetch" in request.headers.get("Sec-Purpose", "") + request.headers.get("Purpose", ""):
         return web.Response(status=503, text="A one-time link is not fetched ahead.")
-    cookie = request.config_dict[RUNTIME].logins.consume(request.query.get("token", "")[:800])
+    cookie = request.app[RUNTIME].logins.consume(request.query.get("token", "")[:800])
     if cookie is None and not is_allowed(request):
         return _refuse(request, used=True)
     response = web.Response(status=303, headers={"Location": f"{prefix(request)}/console", **_PRIVATE})
@@ -78,7 +78,7 @@ async def log_in(request: web.Request) -> web.StreamResponse:
 async def log_out(request: web.Request) -> web.StreamResponse:
     """POST console/logout: ends the session here and in the browser."""
     name = cookie_name(request)
-    request.config_dict[RUNTIME].logins.close(request.cookies.get(name, ""))
+    request.app[RUNTIME].logins.close(request.cookies.get(name, ""))
     response = _say(request, 200, "You are signed out", "Frontdesk prints a new link with frontdesk console-link.")
     response.del_cookie(name, path=f"{prefix(request)}/console")
     return response
