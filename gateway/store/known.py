@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, Select, Text, bindparam, cast, func, not
 
 from gateway.store import tables as t
 from gateway.store.crowded import load_rows
+from gateway.store.moving import ASLEEP
 from gateway.store.people import Holders
 from gateway.store.values import one_of
 from gateway.worker import evidence, near
@@ -263,8 +264,8 @@ class SqlLookup:
             if status is None:
                 parts.append((number, other, identity))
                 continue
-            closed, settled = status == "closed", status in ("solved", "closed")
-            found[number] = Group(number, set(), created_at, closed=closed, settled=settled, known={number})
+            closed, settled, asleep = status == "closed", status in ("solved", "closed"), status in ASLEEP
+            found[number] = Group(number, set(), created_at, closed, settled, asleep, known={number})
         for number, other, identity in parts:
             if identity is not None:
                 found[number].participants.add(identity)

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, false, or_, select, update
 
 from gateway.store import tables as t
-from gateway.store.inserting import Rows, insert_all
+from gateway.store.inserting import Inserts, Rows
 from gateway.store.paging import Row
 from gateway.store.rows import identity_row
 from gateway.store.values import one_of
@@ -114,46 +114,39 @@ def speaks_for_others(message: Message) -> bool:
 
 
 def meet(
-    conn: Connection,
+    inserts: Inserts,
+    holders: Holders,
     messages: Sequence[Message],
     now: datetime,
     take: Take,
     ours: Ours | None = None,
-    holders: Holders | None = None,
-) -> dict[UUID, int | None]:
-    """The customer of each message, by receipt: found by their identity, or new; None for nobody.
+) -> tuple[dict[UUID, int | None], Rows]:
+    """The customer of each message, by receipt: found by their identity, or new; None for nobody. And what to `prove`
+    once the new ones are written.
 
     Set-based, under the ledger lock, so two first contacts at once are one customer. A verified author proves the
     identity from then on; nothing ever makes it less proven.
     """
     ours = ours or Ours()
     keys = {message.receipt_id: somebody(message, ours) for message in messages}
-    found = (holders or Holders(conn)).look_up(key for key in keys.values() if key)
+    found = holders.look_up(key for key in keys.values() if key)
     met: dict[UUID, int | None] = {}
-    customers: Rows = []
-    identities: Rows = []
     proven: Rows = []
     for message in messages:
         key, author = keys[message.receipt_id], message.author
         if key is None:
             met[message.receipt_id] = None
             continue
-        if key in found:
-            if author.trust == "verified":
-                proven.append({"b_kind": key[0], "b_value": key[1], "b_source": author.evidence})
-        else:
-            found[key] = take(t.customers)
-            customers.append(_customer_row(found[key], author.display_name, message.language, now))
-            identities.append({"id": take(t.identities), **identity_row(author, found[key], now)})
+        if key not in found:
+            found[key] = _welcome(inserts, author, message.language, now, take)
+        elif author.trust == "verified":
+            proven.append({"b_kind": key[0], "b_value": key[1], "b_source": author.evidence})
         met[message.receipt_id] = found[key]
-    insert_all(conn, t.customers, customers)
-    insert_all(conn, t.identities, identities)
-    prove(conn, proven)
-    return met
+    return met, proven
 
 
 def meet_callers(
-    conn: Connection, callers: Sequence[tuple[int | None, Author]], now: datetime, take: Take
+    inserts: Inserts, holders: Holders, callers: Sequence[tuple[int | None, Author]], now: datetime, take: Take
 ) -> list[int | None]:
     """Who called, when a later fact says it first: of each (customer so far, author) the customer from now on, which
     is the one so far when nothing is known of the author."""
@@ -161,17 +154,19 @@ def meet_callers(
         (author.kind, author.value or "") if author.identity and author.trust != "failed" else None
         for _, author in callers
     ]
-    found = find_holders(conn, {key for key in keys if key})
-    customers: Rows = []
-    identities: Rows = []
+    found = holders.look_up(key for key in keys if key)
     for (_, author), key in zip(callers, keys, strict=True):
         if key and key not in found:
-            found[key] = take(t.customers)
-            customers.append(_customer_row(found[key], author.display_name, "", now))
-            identities.append({"id": take(t.identities), **identity_row(author, found[key], now)})
-    insert_all(conn, t.customers, customers)
-    insert_all(conn, t.identities, identities)
+            found[key] = _welcome(inserts, author, "", now, take)
     return [found[key] if key else current for (current, _), key in zip(callers, keys, strict=True)]
+
+
+def _welcome(inserts: Inserts, author: Author, language: str, now: datetime, take: Take) -> int:
+    """A new customer with this identity."""
+    number = take(t.customers)
+    inserts.add(t.customers, [_customer_row(number, author.display_name, language, now)])
+    inserts.add(t.identities, [{"id": take(t.identities), **identity_row(author, number, now)}])
+    return number
 
 
 class Holders:

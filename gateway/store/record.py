@@ -14,15 +14,16 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, case, delete, func, update
 
 from gateway.store import tables as t
 from gateway.store.claims import join_proven
 from gateway.store.corrections import merge_by_evidence
 from gateway.store.engine import lock_ledger
-from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
+from gateway.store.inserting import Inserts, Rows, next_ids
 from gateway.store.known import load_known
-from gateway.store.people import Holders, Ours, meet, name_ours
+from gateway.store.moving import ASLEEP
+from gateway.store.people import Holders, Ours, meet, name_ours, prove
 from gateway.store.releasing import release, settle
 from gateway.store.rows import (
     attachment_row,
@@ -37,7 +38,7 @@ from gateway.store.rows import (
     update_row,
     waits_since,
 )
-from gateway.store.stories import retell
+from gateway.store.stories import Told, find_told, retell
 from gateway.store.values import one_of
 from gateway.worker.evidence import Rules
 from gateway.worker.matching import participants_of
@@ -74,12 +75,13 @@ def record(
 
 
 class _Writing:
-    """One batch being written: real ids for planned things, then one insert a table."""
+    """One batch being written: real ids for planned things, then all inserts together."""
 
     def __init__(
         self, conn: Connection, plan: Plan, known: Known, now: datetime, ours: Ours | None, holders: Holders
     ) -> None:
         self.conn, self.plan, self.known, self.now, self.ours, self.holders = conn, plan, known, now, ours, holders
+        self.inserts = Inserts(conn)
         self.ids = next_ids(conn, _NUMBERED) if plan.verdicts else {}
         self.tickets: dict[int, int] = {}  # planned number -> real id
         self.comments: dict[UUID, int] = {}  # receipt -> comment id
@@ -90,14 +92,18 @@ class _Writing:
             return []
         self._number_tickets()
         self._absorb_merged_tickets()
-        self._write_customers()
+        said = [comment.message for comment in self.plan.comments]
+        # Every author is a customer, or nobody (a withheld number, a failed authentication, an address of ours).
+        self.customers, proven = meet(self.inserts, self.holders, said, self.now, self._take, self.ours)
         self._write_tickets()
         self._write_comments()
         self._write_evidence()
-        self._write_stories()
+        told = self._find_stories()
         self._write_suspended()
         self._write_receipts()
-        said = [comment.message for comment in self.plan.comments]
+        self.inserts.write()
+        prove(self.conn, proven)
+        retell(self.conn, self.plan.retellings, told, self.now)
         join_proven(self.conn, said, self.customers, self.now, self._take, self.ours)
         return [
             Recorded(verdict.item.receipt_id, verdict.item.channel, verdict.outcome, self._ticket(verdict.ticket))
@@ -134,19 +140,14 @@ class _Writing:
             {"id": self._take(t.events), "ticket_id": ticket, "kind": kind, "detail": detail, "at": self.now}
             for ticket, kind, detail in events
         ]
-        insert_all(self.conn, t.events, rows)
-
-    def _write_customers(self) -> None:
-        """Every author is a customer, or nobody (a withheld number, a failed authentication, an address of ours)."""
-        said = [comment.message for comment in self.plan.comments]
-        self.customers = meet(self.conn, said, self.now, self._take, self.ours, self.holders)
+        self.inserts.add(t.events, rows)
 
     def _write_tickets(self) -> None:
         grown: dict[int, list[Message]] = {}
         for comment in self.plan.comments:
             grown.setdefault(comment.placement.ticket, []).append(comment.message)
         new = [self._new_ticket(self.tickets[ticket], said) for ticket, said in grown.items() if ticket < 0]
-        insert_all(self.conn, t.tickets, new)
+        self.inserts.add(t.tickets, new)
         self._write_events((row["id"], "created", {"channel": row["channel"], "inbox": row["inbox"]}) for row in new)
         self._grow_tickets({ticket: said for ticket, said in grown.items() if ticket > 0})
 
@@ -178,11 +179,10 @@ class _Writing:
                 for ticket, said in grown.items()
             ],
         )
-        spoken = [ticket for ticket, said in grown.items() if waits_since(said) is not None]
-        asleep = sorted(self.conn.scalars(_ASLEEP, {"tickets": spoken})) if spoken else []
-        if asleep:
-            self.conn.execute(_REOPEN, {"tickets": asleep})
-            self._write_events((ticket, "reopened", {"because": "the customer wrote again"}) for ticket in asleep)
+        group = self.known.world.group
+        asleep = [ticket for ticket, said in grown.items() if waits_since(said) is not None and group(ticket).asleep]
+        woken = sorted(self.conn.scalars(_WAKE, {"tickets": asleep})) if asleep else []
+        self._write_events((ticket, "reopened", {"because": "the customer wrote again"}) for ticket in woken)
 
     def _write_comments(self) -> None:
         files: Rows = []
@@ -201,16 +201,16 @@ class _Writing:
                 }
             )
             files.extend(self._file_rows(comment.message.attachments, comment_id=number))
-        insert_all(self.conn, t.comments, rows)
-        insert_all(self.conn, t.attachments, files)
-        insert_new(
-            self.conn,
+        self.inserts.add(t.comments, rows)
+        self.inserts.add(t.attachments, files)
+        self.inserts.add(
             t.folded,
             [
                 {"about": comment.about, "comment_id": self.comments[comment.message.receipt_id]}
                 for comment in self.plan.comments
                 if comment.about
             ],
+            doubtful=True,
         )
 
     def _explanation(self, comment: Comment) -> dict[str, Any]:
@@ -248,27 +248,12 @@ class _Writing:
                 for row in comment.placement.rows
             )
             links.extend(self._links(ticket, comment))
-        insert_all(self.conn, t.thread_keys, keys)
-        self._write_participants(people)
-        insert_new(self.conn, t.ticket_links, links)
-
-    def _write_participants(self, people: Iterable[tuple[int, str]]) -> None:
-        """Who takes part now; only tickets that were there before can have them already."""
-        old = {ticket for ticket, _ in people} - set(self.tickets.values())
-        present = (
-            {(ticket, person) for ticket, person in self.conn.execute(_PARTICIPANTS, {"tickets": old})}
-            if old
-            else set()
-        )
-        insert_all(
-            self.conn,
-            t.participants,
-            [
-                {"id": self._take(t.participants), "ticket_id": ticket, "identity": person}
-                for ticket, person in people
-                if (ticket, person) not in present
-            ],
-        )
+        self.inserts.add(t.thread_keys, keys)
+        taking_part: Rows = [
+            {"id": self._take(t.participants), "ticket_id": ticket, "identity": person} for ticket, person in people
+        ]
+        self.inserts.add(t.participants, taking_part, doubtful=True)
+        self.inserts.add(t.ticket_links, links, doubtful=True)
 
     def _links(self, ticket: int, comment: Comment) -> Rows:
         kind = "possibly_belongs_to" if comment.placement.rule == "none" else "related"
@@ -289,14 +274,15 @@ class _Writing:
             if other is not None and other != ticket
         ]
 
-    def _write_stories(self) -> None:
-        """Facts of things reported in pieces, and comments that tell a changed story."""
+    def _find_stories(self) -> Told:
+        """Facts of things reported in pieces, and where the stories stand that they change."""
         facts = [{"id": self._take(t.update_facts), **update_row(item)} for item in self.plan.updates]
-        insert_all(self.conn, t.update_facts, facts)
-        tickets = retell(self.conn, self._take, self.plan.retellings, self.now)
+        self.inserts.add(t.update_facts, facts)
+        told = find_told(self.conn, self.inserts, self.holders, self._take, self.plan.retellings, self.now)
         for verdict in self.plan.verdicts:
             if verdict.ticket is None and verdict.comment is not None:
-                verdict.ticket = tickets.get(verdict.comment)
+                verdict.ticket = told.tickets.get(verdict.comment)
+        return told
 
     def _write_suspended(self) -> None:
         rows: Rows = []
@@ -305,8 +291,8 @@ class _Writing:
             number = self._take(t.suspended)
             rows.append({"id": number, **suspended_row(message)})
             files.extend(self._file_rows(message.attachments, suspended_id=number))
-        insert_all(self.conn, t.suspended, rows)
-        insert_all(self.conn, t.attachments, files)
+        self.inserts.add(t.suspended, rows)
+        self.inserts.add(t.attachments, files)
 
     def _write_receipts(self) -> None:
         receipts = [self._receipt_row(verdict) for verdict in self.plan.verdicts]
@@ -315,9 +301,8 @@ class _Writing:
             self.conn.execute(delete(t.receipts).where(one_of(t.receipts.c.receipt_id, revived)))
             again = update(t.dead_letters).where(one_of(t.dead_letters.c.receipt_id, revived))
             self.conn.execute(again.values(replayed_at=self.now))
-        insert_all(self.conn, t.receipts, receipts)
-        insert_all(
-            self.conn,
+        self.inserts.add(t.receipts, receipts)
+        self.inserts.add(
             t.delivery_keys,
             [
                 {
@@ -343,7 +328,6 @@ class _Writing:
 
 
 _T: Final = t.tickets.c
-_P: Final = t.participants.c
 _FIRST: Final = bindparam("b_first", type_=t.Instant)
 _LAST: Final = bindparam("b_last", type_=t.Instant)
 _GROW: Final = (
@@ -356,9 +340,9 @@ _GROW: Final = (
         updated_at=case((_T.updated_at < _LAST, _LAST), else_=_T.updated_at),
     )
 )
-_ASLEEP: Final = select(_T.id).where(one_of(_T.id, "tickets"), _T.status.in_(("pending", "hold", "solved")))
-_REOPEN: Final = update(t.tickets).where(one_of(_T.id, "tickets")).values(status="open")
-_PARTICIPANTS: Final = select(_P.ticket_id, _P.identity).where(one_of(_P.ticket_id, "tickets"))
+_WAKE: Final = (
+    update(t.tickets).where(one_of(_T.id, "tickets"), _T.status.in_(ASLEEP)).values(status="open").returning(_T.id)
+)
 _NUMBERED: Final = (
     t.customers,
     t.identities,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Final
@@ -10,36 +11,61 @@ from typing import Final
 from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
 
 from gateway.store import tables as t
-from gateway.store.inserting import Rows, insert_all, insert_new
-from gateway.store.people import Take, meet_callers
+from gateway.store.inserting import Inserts, Rows
+from gateway.store.people import Holders, Take, meet_callers
 from gateway.store.rows import attachment_row, author_row
 from gateway.store.values import one_of
 from gateway.worker.matching import participants_of
 from gateway.worker.plan import Retelling
 
 
-def retell(conn: Connection, take: Take, retellings: Sequence[Retelling], now: datetime) -> Mapping[int, int]:
-    """Rewrite the comments, their files and authors, and the tickets they opened; the ticket of each comment.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Stories that stand on tickets already: by comment its ticket and, from now on, its author; which open theirs."""
 
-    A comment occurs once. The number of statements does not grow with the number of comments.
-    """
+    tickets: Mapping[int, int]
+    authors: Mapping[int, int | None]
+    opening: Collection[int]
+
+
+def find_told(
+    conn: Connection, inserts: Inserts, holders: Holders, take: Take, retellings: Sequence[Retelling], now: datetime
+) -> Told:
+    """What the comments to be rewritten are; adds the rows that retelling them brings. A comment occurs once."""
     if not retellings:
-        return {}
+        return Told({}, {}, ())
     numbers = [item.comment for item in retellings]
     told = {row.id: row for row in conn.execute(_TOLD, {"numbers": numbers})}
     callers = [(told[item.comment].author_id, item.message.author) for item in retellings]
-    customers = dict(zip(numbers, meet_callers(conn, callers, now, take), strict=True))
-    _rewrite_comments(conn, retellings, customers)
-    _replace_files(conn, take, retellings)
-    tickets = {number: row.ticket_id for number, row in told.items()}
-    _rename_opened_tickets(conn, retellings, tickets, customers, now)
+    authors = meet_callers(inserts, holders, callers, now, take)
+    conn.execute(_FORGET_FILES, {"numbers": numbers})
+    files = [
+        {"comment_id": item.comment, "suspended_id": None, "id": take(t.attachments), **attachment_row(file)}
+        for item in retellings
+        for file in item.message.attachments
+    ]
     people = [
-        {"id": take(t.participants), "ticket_id": tickets[item.comment], "identity": person}
+        {"id": take(t.participants), "ticket_id": told[item.comment].ticket_id, "identity": person}
         for item in retellings
         for person in sorted(participants_of(item.message))
     ]
-    insert_new(conn, t.participants, people)
-    return tickets
+    inserts.add(t.attachments, files)
+    inserts.add(t.participants, people, doubtful=True)
+    return Told(
+        tickets={number: row.ticket_id for number, row in told.items()},
+        authors=dict(zip(numbers, authors, strict=True)),
+        opening={number for number, row in told.items() if row.opener == number},
+    )
+
+
+def retell(conn: Connection, retellings: Sequence[Retelling], told: Told, now: datetime) -> None:
+    """Rewrite the comments and their authors, who must be there by now, and the tickets they opened.
+
+    The number of statements does not grow with the number of comments.
+    """
+    if retellings:
+        _rewrite_comments(conn, retellings, told.authors)
+        _rename_opened_tickets(conn, retellings, told, now)
 
 
 def _rewrite_comments(conn: Connection, retellings: Sequence[Retelling], customers: Mapping[int, int | None]) -> None:
@@ -65,44 +91,27 @@ def _rewrite(names: tuple[str, ...]) -> Update:
     return update(t.comments).where(columns.id == bindparam("b_id")).values(new)
 
 
-def _replace_files(conn: Connection, take: Take, retellings: Sequence[Retelling]) -> None:
-    numbers = [item.comment for item in retellings]
-    conn.execute(_FORGET_FILES, {"numbers": numbers})
-    files = [
-        {"id": take(t.attachments), "comment_id": item.comment, **attachment_row(file)}
-        for item in retellings
-        for file in item.message.attachments
-    ]
-    insert_all(conn, t.attachments, files)
-
-
-def _rename_opened_tickets(
-    conn: Connection,
-    retellings: Sequence[Retelling],
-    tickets: Mapping[int, int],
-    customers: Mapping[int, int | None],
-    now: datetime,
-) -> None:
+def _rename_opened_tickets(conn: Connection, retellings: Sequence[Retelling], told: Told, now: datetime) -> None:
     """A ticket is called after its first comment and belongs to whoever wrote that."""
-    opening = set(conn.scalars(_OPENING, {"tickets": sorted(set(tickets.values()))}))
     rows = [
         {
-            "b_id": tickets[item.comment],
+            "b_id": told.tickets[item.comment],
             "b_subject": item.message.subject,
-            "b_requester": customers[item.comment],
+            "b_requester": told.authors[item.comment],
             "b_now": now,
         }
         for item in retellings
-        if item.comment in opening
+        if item.comment in told.opening
     ]
     if rows:
         conn.execute(_RENAME, rows)
 
 
 _C: Final = t.comments.c
-_TOLD: Final = select(_C.id, _C.ticket_id, _C.author_id).where(one_of(_C.id, "numbers"))
+_OTHER: Final = t.comments.alias("other")
+_OPENER: Final = select(func.min(_OTHER.c.id)).where(_OTHER.c.ticket_id == _C.ticket_id).scalar_subquery()
+_TOLD: Final = select(_C.id, _C.ticket_id, _C.author_id, _OPENER.label("opener")).where(one_of(_C.id, "numbers"))
 _FORGET_FILES: Final = delete(t.attachments).where(one_of(t.attachments.c.comment_id, "numbers"))
-_OPENING: Final = select(func.min(_C.id)).where(one_of(_C.ticket_id, "tickets")).group_by(_C.ticket_id)
 _RENAME: Final = (
     update(t.tickets)
     .where(t.tickets.c.id == bindparam("b_id"))

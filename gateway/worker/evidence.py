@@ -52,6 +52,7 @@ class Group:
     created_at: datetime
     closed: bool = False
     settled: bool = False  # solved or closed
+    asleep: bool = False  # pending, on hold or solved: until a customer writes
     apart: set[int] = field(default_factory=set)  # tickets a person keeps apart from it
     rows: list[Row] = field(default_factory=list)  # evidence the current batch added
     known: set[int] = field(default_factory=set)  # ids of tickets in the database that are part of it

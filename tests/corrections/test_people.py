@@ -17,10 +17,10 @@ from gateway.ids import uuid7
 from gateway.store import tables as t
 from gateway.store.claims import decide, suggestions
 from gateway.store.engine import Store, lock_ledger
-from gateway.store.inserting import next_ids
+from gateway.store.inserting import Inserts, next_ids
 from gateway.store.joining import customer_survivor, join, last_join_of
 from gateway.store.journal import NUMBERED, CorrectionError, by_hand
-from gateway.store.people import Ours, find_holders, meet, meet_callers, own_addresses, somebody
+from gateway.store.people import Holders, Ours, find_holders, meet, meet_callers, own_addresses, prove, somebody
 from gateway.store.profiles import Profile, create_or_update, update_customer
 from gateway.store.record import record
 from gateway.store.undoing import undo
@@ -363,7 +363,11 @@ def test_our_addresses_are_read_from_the_inboxes() -> None:
 
 def greet(conn: Connection, messages: Sequence[Message]) -> dict[UUID, int | None]:
     lock_ledger(conn)
-    return meet(conn, messages, NOW, taker(conn), OURS)
+    inserts = Inserts(conn)
+    met, proven = meet(inserts, Holders(conn), messages, NOW, taker(conn), OURS)
+    inserts.write()
+    prove(conn, proven)
+    return met
 
 
 async def test_first_contact_makes_one_customer_and_nobody_makes_none(store: Store) -> None:
@@ -386,7 +390,12 @@ async def test_a_caller_whom_a_later_fact_names(store: Store) -> None:
         caller = Author(kind="phone", value="+31612345678", display_name="ANN")
         nobody = Author(kind="phone")
         callers = [(None, nobody), (None, caller), (5, caller), (5, nobody)]
-        return meet_callers(conn, callers, NOW, taker(conn)) + meet_callers(conn, callers, NOW, taker(conn))
+        met = []
+        for _ in range(2):
+            inserts = Inserts(conn)
+            met += meet_callers(inserts, Holders(conn), callers, NOW, taker(conn))
+            inserts.write()
+        return met
 
     assert await store.write(run) == [None, 1, 1, 5] * 2
 
