@@ -93,6 +93,7 @@ def _field_follows(lines: list[bytes], number: int) -> bool:
 
 def unfold(value: bytes, hint: str | None = None) -> str:
     """A field's value as one line of text: folding removed, 8-bit bytes decoded, controls dropped."""
+    value = value.strip(b" \t\r\n")
     if b"\n" in value or b"\r" in value:
         # One space for each fold: RFC 5322 keeps the white space that follows it, readers want words.
         value = b" ".join([line.strip(b" \t") for line in _LINES.split(value)])
@@ -291,10 +292,25 @@ def _join_sections(sections: list[tuple[int, bool, str]]) -> str:
 _COLON_ZONE: Final = re.compile(r"(?<=[\d ])([+-]\d\d):(\d\d)\s{0,9}\Z")
 
 
+# As RFC 5322 section 3.3 wants it; `email.utils` reads anything, in five times the time.
+_PLAIN_DATE: Final = re.compile(
+    r"(?:[A-Z][a-z]{2}, )?(\d\d?) ([A-Z][a-z]{2}) ([12]\d{3}) (\d\d:\d\d:[0-5]\d) ([+-](?:0\d|1[0-4])[0-5]\d)"
+    r"(?: \([A-Z]{1,5}\))?\Z",
+    re.ASCII,
+)
+_MONTHS: Final = {
+    "Jan": "01", "Feb": "02", "Mar": "03", "Apr": "04", "May": "05", "Jun": "06",
+    "Jul": "07", "Aug": "08", "Sep": "09", "Oct": "10", "Nov": "11", "Dec": "12",
+}  # fmt: skip
+
+
 def parse_date(value: str) -> datetime | None:
     """The moment a Date field names, or None. Impossible dates are None; an unknown zone is UTC (RFC 5322 4.3)."""
-    text = _COLON_ZONE.sub(r"\1\2", drop_comments(value[:200]))
+    plain = _PLAIN_DATE.match(value)
     try:
+        if plain is not None and plain[2] in _MONTHS:
+            return datetime.fromisoformat(f"{plain[3]}-{_MONTHS[plain[2]]}-{plain[1]:0>2}T{plain[4]}{plain[5]}")
+        text = _COLON_ZONE.sub(r"\1\2", drop_comments(value[:200]))
         parsed = parsedate_tz(text)
         if parsed is None:
             found = datetime.fromisoformat(text.strip().replace(" +", "+").replace(" -", "-"))

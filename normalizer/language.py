@@ -12,6 +12,7 @@ from typing import Final
 
 _SAMPLE: Final = 400  # characters that are looked at
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_PLAIN_WORD: Final = re.compile(r"[a-z]+(?:'[a-z]+)?")  # the same in ASCII, in half the time
 _NOISE: Final = re.compile(r"https?://\S{1,500}|\S{1,64}@\S{1,255}|<[^<>]{0,200}>")
 
 _WORDS: Final[dict[str, str]] = {
@@ -179,7 +180,8 @@ def _by_words(
     sample: str, index: dict[str, tuple[tuple[str, float], ...]], profiles: dict[str, str], *, floor: float
 ) -> str:
     scores: defaultdict[str, float] = defaultdict(float)
-    for word in _WORD.findall(sample.replace("’", "'") if "’" in sample else sample):
+    words = _PLAIN_WORD.findall(sample) if sample.isascii() else _WORD.findall(sample.replace("’", "'"))
+    for word in words:
         for language, weight in index.get(word, ()):
             scores[language] += weight
     if not sample.isascii() and (special := _TELLING.intersection(sample)):

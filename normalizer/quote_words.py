@@ -65,8 +65,10 @@ _DATED_ADDRESS: Final = re.compile(
     r"(?:<[^\s<>@]{1,64}@[^\s<>]{1,200}>|\s(?:by|von|par|por|da|door|av|af|przez|от)\s[^\s<>@]{1,64}@[^\s<>]{1,200}):\Z"
 )
 _OPENS: Final = re.compile(rf"(?:{_openers})[\s,:.\d]", re.IGNORECASE)
+# Its first digit stands before the choice: so it is looked for at digits only, and prose has few.
 _DATE: Final = re.compile(
-    r"\d{1,4}[./\-年]\s?\d{1,2}|\d{1,2}[:.h]\d{2}|\b(?:19|20)\d\d\b|\d{1,2}\s?(?:月|日)|\d{1,2}\.? \w{3,12},? \d{2,4}"
+    r"\d(?:\d{0,3}[./\-年]\s?\d{1,2}|\d?[:.h]\d{2}|(?<=\b1)9\d\d\b|(?<=\b2)0\d\d\b|\d?\s?(?:月|日)|"
+    r"\d?\.? \w{3,12},? \d{2,4})"
 )
 _ADDRESS: Final = re.compile(r"[^\s<>@]{1,64}@[^\s<>@]{2,255}")
 
@@ -294,9 +296,9 @@ def is_sent_from(line: str) -> bool:
         rest = low[maybe.end() :]
         if _MINE.match(rest) or _DEVICES.search(rest.partition(",")[0][:45]):
             return True
-    return _SENT_FROM.match(low) is not None or any(
-        word in low and form.match(low) is not None for word, form in _SENT_FROM_LATE
-    )
+    if _SENT_FROM.match(low) is not None:
+        return True
+    return not low.isascii() and any(word in low and form.match(low) is not None for word, form in _SENT_FROM_LATE)
 
 
 # `--Anna` and `-- Anna`: the delimiter and the name on one line.

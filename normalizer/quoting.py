@@ -251,7 +251,7 @@ def _cut_signature(lines: list[str]) -> tuple[list[str], list[str]]:
         if bare == "--":  # `-- `, RFC 3676 section 4.3
             end = number
             break
-        ruled = bare in _RULES_ABOVE_NAMES or quote_words.DELIMITED_NAME.match(bare) is not None
+        ruled = bare in _RULES_ABOVE_NAMES or (bare[:2] == "--" and quote_words.DELIMITED_NAME.match(bare) is not None)
         if ruled and _is_signature(lines[number + 1 :]):
             end = number
             break

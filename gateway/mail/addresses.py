@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 NULL = "<>"
+_SPECIAL = frozenset(' <>"')
 
 
 def split_path(arg: str) -> tuple[str | None, str | None]:
@@ -35,6 +36,8 @@ def split_path(arg: str) -> tuple[str | None, str | None]:
 
 def _closing_bracket(text: str) -> int:
     """Index of the `>` that is not inside a quoted local part; -1 when there is none."""
+    if '"' not in text:
+        return text.find(">")
     quoted = escaped = False
     for index, character in enumerate(text):
         if escaped:
@@ -59,4 +62,4 @@ def _plausible(address: str) -> bool:
 
 
 def _is_word(text: str) -> bool:
-    return bool(text) and not any(character in text for character in ' <>"')
+    return bool(text) and _SPECIAL.isdisjoint(text)

@@ -72,6 +72,11 @@ def test_a_parameter_given_twice_is_told_and_the_first_counts() -> None:
     ("value", "moment"),
     [
         ("Mon, 3 Feb 2025 10:00:00 +0100", datetime(2025, 2, 3, 9, tzinfo=UTC)),
+        ("Mon, 3 Feb 2025 10:00:00 +0100 (CET)", datetime(2025, 2, 3, 9, tzinfo=UTC)),
+        ("03 Dec 2025 23:59:60 -0000", datetime(2025, 12, 3, 23, 59, 59, tzinfo=UTC)),  # a leap second
+        ("3 Foo 2025 10:00:00 +0100", None),
+        ("3 Feb 2025 24:00:00 +0100", None),
+        ("3 Feb 2025 10:00:00 +9900", datetime(2025, 2, 3, 10, tzinfo=UTC)),
         ("3 Feb 25 10:00 GMT", datetime(2025, 2, 3, 10, tzinfo=UTC)),
         ("Mon, 3 Feb 2025 10:00:00 -0500 (EST (really))", datetime(2025, 2, 3, 15, tzinfo=UTC)),
         ("Mon, 31 Feb 2025 10:00:00 +0000", None),  # A55
