@@ -45,16 +45,21 @@ class Claim:
 
 def claims_of(message: Message, ours: Ours) -> Iterator[Claim]:
     """What a message's facts say about other addresses of its author (`email` with `email_trust`, a phone number)."""
+    claims = list(_claims_in(message))
+    if claims and somebody(message, ours) is not None:
+        yield from (claim for claim in claims if claim.claimed.startswith("phone:") or not ours.holds(claim.claimed))
+
+
+def _claims_in(message: Message) -> Iterator[Claim]:
     author = message.author
-    if author.identity is None or somebody(message, ours) is None:
+    if author.identity is None:
         return
     email = message.fields.get("email")
     if author.kind != "email" and isinstance(email, str) and email_shaped(email) and len(email) < LONGEST_ADDRESS - 8:
         claimed = f"email:{canonical_email(email)}"
         proven = message.fields.get("email_trust") == "verified" and author.trust == "verified"
         reason = author.evidence if proven else f"gave this address on {message.channel}, unproven"
-        if not ours.holds(claimed):
-            yield Claim(author.identity, claimed, proven, reason, message.receipt_id)
+        yield Claim(author.identity, claimed, proven, reason, message.receipt_id)
     for name in _PHONE_FIELDS:
         said = message.fields.get(name)
         number = canonical_phone(said) if isinstance(said, str) and len(said) < _LONGEST_NUMBER else None

@@ -50,46 +50,53 @@ def load_known(
     world = World(lookup, rules)
     messages = [item for item in items if isinstance(item, Message) and not item.suspend]
     abouts = sorted({item.about for item in items if isinstance(item, Update) and item.kind != "ignored"})
-    rows = [*_load_evidence(conn, messages), *_load_conversations(conn, abouts)]
+    rows = _load_evidence(conn, messages, abouts)
     holders.look_up(_authors(items))
     spoken = _load_spoken(conn, world, messages, holders)
     world.load(rows, lookup.groups({row.ticket for row in rows} | spoken))
     cited = _load_cited_tickets(conn, world, lookup, messages)
-    receipts = _load_receipts(conn, [item.receipt_id for item in items])
+    seen, receipts = _load_seen(conn, items)
+    facts, told = _load_facts(conn, abouts)
     return Known(
         world=world,
         cited_tickets=cited,
         recorded={receipt: outcome for receipt, outcome in receipts.items() if outcome != "dead"},
         dead=[receipt for receipt, outcome in receipts.items() if outcome == "dead"],
-        seen=_load_seen(conn, [item.delivery_key for item in items]),
-        facts=_load_facts(conn, abouts),
-        told=_load_told(conn, abouts),
+        seen=seen,
+        facts=facts,
+        told=told,
     )
 
 
-def _load_receipts(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Any]:
-    return dict(conn.execute(_RECEIPTS, {"ids": ids}).all())
+def _load_seen(conn: Connection, items: Sequence[Item]) -> tuple[dict[str, Seen], dict[UUID, Any]]:
+    """By delivery key what was recorded under it, and of these receipts the outcomes."""
+    seen: dict[str, Seen] = {}
+    outcomes: dict[UUID, Any] = {}
+    wanted = {"keys": [item.delivery_key for item in items], "ids": [item.receipt_id for item in items]}
+    for key, receipt, inbox, ticket, comment, outcome in conn.execute(_SEEN, wanted):
+        if key is None:
+            outcomes[receipt] = outcome
+        else:
+            seen[key] = Seen(receipt, inbox, ticket, comment)
+    return seen, outcomes
 
 
 _R: Final = t.receipts.c
-_RECEIPTS: Final = select(_R.receipt_id, _R.outcome).where(one_of(_R.receipt_id, "ids"))
-
-
-def _load_seen(conn: Connection, keys: Collection[str]) -> dict[str, Seen]:
-    return {row[0]: Seen(*row[1:]) for row in conn.execute(_SEEN, {"keys": keys})}
-
-
 _D: Final = t.delivery_keys.c
-_SEEN: Final = (
-    select(_D.key, _D.receipt_id, _D.inbox, _R.ticket_id, _R.comment_id)
+_NOBODY: Final = cast(null(), Text)
+_SEEN: Final = union_all(
+    select(_D.key, _D.receipt_id, _D.inbox, _R.ticket_id, _R.comment_id, _NOBODY.label("outcome"))
     .join_from(t.delivery_keys, t.receipts, _R.receipt_id == _D.receipt_id, isouter=True)
-    .where(one_of(_D.key, "keys"))
+    .where(one_of(_D.key, "keys")),
+    select(_NOBODY, _R.receipt_id, _R.inbox, _R.ticket_id, _R.comment_id, _R.outcome).where(
+        one_of(_R.receipt_id, "ids")
+    ),
 )
 
 
-def _load_evidence(conn: Connection, messages: Sequence[Message]) -> list[evidence.Row]:
-    """Rows that may concern any message of the batch; repeated words only within the longest window."""
-    keys: set[str] = set()
+def _load_evidence(conn: Connection, messages: Sequence[Message], abouts: Sequence[str]) -> list[evidence.Row]:
+    """Rows that may concern any message or story of the batch; repeated words only within the longest window."""
+    keys = set(abouts)
     words: set[str] = set()
     subjects: set[str] = set()
     people: set[str] = set()
@@ -185,23 +192,23 @@ _T: Final = t.tickets.c
 _CITED: Final = select(_T.id, _T.merged_into).where(one_of(_T.id, "numbers"))
 
 
-def _load_conversations(conn: Connection, abouts: Sequence[str]) -> list[evidence.Row]:
-    return _rows(conn, _CONVERSATIONS, {"abouts": abouts}) if abouts else []
-
-
-_CONVERSATIONS: Final = _ROWS.where(one_of(_KEYS.key, "abouts"), _KEYS.role == "conversation")
-
-
-def _load_facts(conn: Connection, abouts: Sequence[str]) -> dict[str, list[Update]]:
+def _load_facts(conn: Connection, abouts: Sequence[str]) -> tuple[dict[str, list[Update]], dict[str, int]]:
+    """What is known of each, and the comments that tell it."""
     facts: dict[str, list[Update]] = {}
-    if not abouts:
-        return facts
-    for row in conn.execute(_FACTS, {"abouts": abouts}):
+    told: dict[str, int] = {}
+    for row in conn.execute(_FACTS, {"abouts": abouts}) if abouts else ():
         facts.setdefault(row.about, []).append(_as_update(row))
-    return facts
+        if row.comment_id is not None:
+            told[row.about] = row.comment_id
+    return facts, told
 
 
-_FACTS: Final = select(t.update_facts).where(one_of(t.update_facts.c.about, "abouts"))
+_F: Final = t.update_facts.c
+_FACTS: Final = (
+    select(t.update_facts, t.folded.c.comment_id)
+    .join_from(t.update_facts, t.folded, t.folded.c.about == _F.about, isouter=True)
+    .where(one_of(_F.about, "abouts"))
+)
 
 
 def _as_update(row: Row[Any]) -> Update:
@@ -220,15 +227,6 @@ def _as_update(row: Row[Any]) -> Update:
         delivery_key="",
         received_at=row.received_at,
     )
-
-
-def _load_told(conn: Connection, abouts: Sequence[str]) -> dict[str, int]:
-    if not abouts:
-        return {}
-    return {row.about: row.comment_id for row in conn.execute(_FOLDED, {"abouts": abouts})}
-
-
-_FOLDED: Final = select(t.folded).where(one_of(t.folded.c.about, "abouts"))
 
 
 def _rows(conn: Connection, statement: Any, values: dict[str, Any]) -> list[evidence.Row]:
@@ -294,7 +292,6 @@ _CITING: Final = _ROWS.where(one_of(_KEYS.key, "keys"), _KEYS.role == "ref", one
 
 _P: Final = t.participants.c
 _L: Final = t.ticket_links.c
-_NOBODY: Final = cast(null(), Text)
 _NEVER: Final = cast(null(), t.Instant)
 # A ticket, who takes part in it, and what it is kept apart from, in one answer: `status` tells tickets from the rest.
 _GROUPS: Final = union_all(

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Final
 
-from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, exists, func, select, update
 
 from gateway.store import tables as t
 from gateway.store.inserting import Inserts, Rows
@@ -38,7 +38,8 @@ def find_told(
     told = {row.id: row for row in conn.execute(_TOLD, {"numbers": numbers})}
     callers = [(told[item.comment].author_id, item.message.author) for item in retellings]
     authors = meet_callers(inserts, holders, callers, now, take)
-    conn.execute(_FORGET_FILES, {"numbers": numbers})
+    if any(row.has_files for row in told.values()):
+        conn.execute(_FORGET_FILES, {"numbers": numbers})
     files = [
         {"comment_id": item.comment, "suspended_id": None, "id": take(t.attachments), **attachment_row(file)}
         for item in retellings
@@ -110,7 +111,10 @@ def _rename_opened_tickets(conn: Connection, retellings: Sequence[Retelling], to
 _C: Final = t.comments.c
 _OTHER: Final = t.comments.alias("other")
 _OPENER: Final = select(func.min(_OTHER.c.id)).where(_OTHER.c.ticket_id == _C.ticket_id).scalar_subquery()
-_TOLD: Final = select(_C.id, _C.ticket_id, _C.author_id, _OPENER.label("opener")).where(one_of(_C.id, "numbers"))
+_HAS_FILES: Final = exists().where(t.attachments.c.comment_id == _C.id)
+_TOLD: Final = select(_C.id, _C.ticket_id, _C.author_id, _OPENER.label("opener"), _HAS_FILES.label("has_files")).where(
+    one_of(_C.id, "numbers")
+)
 _FORGET_FILES: Final = delete(t.attachments).where(one_of(t.attachments.c.comment_id, "numbers"))
 _RENAME: Final = (
     update(t.tickets)

@@ -160,6 +160,8 @@ def participants_of(message: Message) -> set[str]:
 
 def answers_by_itself(message: Message) -> bool:
     """Is this a machine's answer to a mail: an absence notice, a bounce, a receipt? A machine's own news is none."""
+    if not message.automated:
+        return False
     hits = {hit.name for hit in message.automated}
     cites = any(key.kind in ("in_reply_to", "references", "reply_token") for key in message.thread_keys)
     return bool(hits & (_REPORTS | _ABSENCES) or (cites and "auto_submitted" in hits))
@@ -172,8 +174,9 @@ def is_report(message: Message) -> bool:
 
 def is_signed_report(message: Message) -> bool:
     """Is this a machine's answer that bears a token of ours?"""
-    signed = any(key.kind == "reply_token" and _counts(key, message) for key in message.thread_keys)
-    return signed and answers_by_itself(message)
+    return answers_by_itself(message) and any(
+        key.kind == "reply_token" and _counts(key, message) for key in message.thread_keys
+    )
 
 
 def _scoped(key: ThreadKey, message: Message) -> str:
