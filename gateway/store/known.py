@@ -204,11 +204,8 @@ def _load_facts(conn: Connection, abouts: Sequence[str]) -> tuple[dict[str, list
 
 
 _F: Final = t.update_facts.c
-_FACTS: Final = (
-    select(t.update_facts, t.folded.c.comment_id)
-    .join_from(t.update_facts, t.folded, t.folded.c.about == _F.about, isouter=True)
-    .where(one_of(_F.about, "abouts"))
-)
+_TOLD: Final = select(t.folded.c.comment_id).where(t.folded.c.about == _F.about).scalar_subquery()
+_FACTS: Final = select(t.update_facts, _TOLD.label("comment_id")).where(one_of(_F.about, "abouts"))
 
 
 def _as_update(row: Row[Any]) -> Update:
