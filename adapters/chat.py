@@ -24,6 +24,7 @@ import hmac
 import secrets
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import jwt
@@ -140,6 +141,9 @@ class ChatMessage(Strict):
     locale: Short = ""
 
 
+_STORED: Final = set(ChatMessage.model_fields)
+
+
 class Chat(Adapter[ChatOptions]):
     """One chat inbox. Sockets and routes are `gateway/web/chat.py`; here is what is said on them."""
 
@@ -151,6 +155,8 @@ class Chat(Adapter[ChatOptions]):
         # Without a kept key tokens live as long as this process; the runtime keeps one in the data folder.
         key = options.session_key.get_secret_value() if options.session_key else secrets.token_hex(32)
         self._key = key.encode()
+        # One message asks for its session twice, and a visitor's next message once more.
+        self._signed = lru_cache(maxsize=128)(self._read_signed)
 
     def open_session(self, body: bytes, now: float) -> Session:
         """A new session for what was asked. Raises `Refused`: 422 malformed, 403 a proof that proves nothing."""
@@ -172,19 +178,22 @@ class Chat(Adapter[ChatOptions]):
 
     def read_token(self, token: str, now: float) -> Session:
         """The session of a token. Raises `Refused` 401 for one that is forged, of another inbox, or too old."""
-        head, _, signature = token.rpartition(".")
-        expected = _base64url(self._mac(head)).encode()
-        if not head.startswith("v1.") or not hmac.compare_digest(expected, signature.encode("utf-8", "replace")):
-            raise Refused(401, "This chat session is not known; start a new one.")
-        try:
-            session = Session.model_validate_json(_unbase64url(head[3:]))
-        except (ValueError, binascii.Error) as error:
-            raise Refused(401, "This chat session is not known; start a new one.") from error
+        session = self._signed(token)
         if session.inbox != self.inbox:
             raise Refused(401, "This chat session belongs to another inbox; start a new one.")
         if session.expires < now:
             raise Refused(401, "This chat session has ended; start a new one.")
         return session
+
+    def _read_signed(self, token: str) -> Session:
+        head, _, signature = token.rpartition(".")
+        expected = _base64url(self._mac(head)).encode()
+        if not head.startswith("v1.") or not hmac.compare_digest(expected, signature.encode("utf-8", "replace")):
+            raise Refused(401, "This chat session is not known; start a new one.")
+        try:
+            return Session.model_validate_json(_unbase64url(head[3:]))
+        except (ValueError, binascii.Error) as error:
+            raise Refused(401, "This chat session is not known; start a new one.") from error
 
     def authenticate(self, raw: Raw) -> None:
         """The arrival carries the session's token in its facts: `token`, and `received_at` (epoch seconds)."""
@@ -287,7 +296,7 @@ def parse(model: type[ModelT], body: bytes) -> ModelT:
 
 def message_body(said: ChatMessage) -> bytes:
     """The bytes that enter the door for one message: equal for equal words, and without any token."""
-    return said.model_dump_json(exclude_defaults=True).encode()
+    return said.model_dump_json(exclude_defaults=True, include=_STORED).encode()
 
 
 def _author(session: Session) -> Author:

@@ -293,8 +293,7 @@ async def read_history(request: web.Request, session: Session, after: int) -> li
 
 async def _store(request: web.Request, inbox: Inbox, token: str, said: ChatMessage) -> str:
     """Through the door in; the receipt id. The token is a fact of the transport and not of the stored message."""
-    message = ChatMessage.model_validate(said.model_dump())
-    raw = Raw(message_body(message), "application/json", {"token": token, "received_at": now(request)})
+    raw = Raw(message_body(said), "application/json", {"token": token, "received_at": now(request)})
     receipts = await accept(request.app[RUNTIME], inbox, raw)
     return str(receipts[0].receipt_id)
 

@@ -142,6 +142,14 @@ def test_a_forged_token_opens_nothing(forge: Any) -> None:
     assert refusal.value.status == 401
 
 
+def test_a_token_that_was_good_ends_with_its_time() -> None:
+    desk = chat()
+    token = desk.sign(STRANGER)
+    assert desk.read_token(token, STRANGER.expires) == STRANGER
+    with pytest.raises(Refused, match="has ended"):
+        desk.read_token(token, STRANGER.expires + 1)
+
+
 def test_a_token_is_read_by_every_gateway_of_its_inbox_and_by_no_other() -> None:
     token = chat().sign(KNOWN)
     assert chat().read_token(token, NOW) == KNOWN

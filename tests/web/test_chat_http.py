@@ -278,6 +278,7 @@ async def test_messages_by_rest_are_the_same_deliveries(desk: Desk, http: Client
         await ws.receive_json(timeout=5)
     first, again = desk.intake.drafts
     assert first.delivery_key == again.delivery_key
+    assert [raw.body for raw in desk.intake.raws] == [b'{"client_msg_id":"m-1","text":"hello"}'] * 2  # no token in it
     for changes, status in [
         ({"token": "v1.x.y"}, 401),
         ({"token": "x" * 9000}, 422),
