@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.bench.client import BenchError
-from gateway.bench.processes import Running, ask, start, wait_listening
+from gateway.bench.processes import Running, ask, start, wait_listening, worker_of
 from gateway.runtime import Runtime
 from gateway.settings import PREFIX, load_settings
 
@@ -55,6 +55,16 @@ def runtime_of(environment: Mapping[str, str]) -> Runtime:
         for name in own:
             del os.environ[name]
         os.environ.update(kept)
+
+
+async def watch(members: Sequence[Running], services: Mapping[str, int]) -> dict[str, int]:
+    """Name -> process id of what is measured: these, a worker beside one of them, and services."""
+    found: dict[str, int] = {}
+    for member in members:
+        found[member.name] = member.pid
+        if member.name == "up":
+            found["its worker"] = await worker_of(member)
+    return found | dict(services)
 
 
 @contextlib.asynccontextmanager

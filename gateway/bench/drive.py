@@ -15,7 +15,7 @@ from gateway.bench.client import Answer, BenchError, Lane, Load, MailLane, WebLa
 from gateway.bench.content import Item
 from gateway.bench.desk import quantiles
 from gateway.bench.doors import Doors
-from gateway.bench.processes import Usage, measure, measure_self
+from gateway.bench.processes import Usage, measure_all, measure_self
 from gateway.store import tables as t
 from gateway.store.engine import Store
 
@@ -157,7 +157,7 @@ class Drive:
         return self._seen
 
     def _measure(self) -> dict[str, Usage]:
-        return {name: measure(pid) for name, pid in self._watched.items()} | {"(bench client)": measure_self()}
+        return measure_all(self._watched) | {"(bench client)": measure_self()}
 
 
 async def _connect(load: Load, lanes: Sequence[Lane], place: tuple[str, int]) -> None:

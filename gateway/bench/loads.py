@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from gateway.bench.client import BenchError
-from gateway.bench.desk import running, runtime_of, settings_of
+from gateway.bench.desk import running, runtime_of, settings_of, watch
 from gateway.bench.doors import Doors
 from gateway.bench.drive import Drive, Driven, Tell
 from gateway.bench.here import doors_of, processes
@@ -59,8 +59,7 @@ async def drive_own(wanted: Wanted, plan: Plan, folder: Path, tell: Tell) -> Dri
     runtime = runtime_of(environment)
     try:
         async with running(plan.members, environment, folder, ports) as found:
-            watched = {process.name: process.pid for process in found} | dict(plan.watched)
-            return await _drive(wanted, doors, runtime, watched, environment, tell)
+            return await _drive(wanted, doors, runtime, await watch(found, plan.watched), environment, tell)
     finally:
         await runtime.close()
 

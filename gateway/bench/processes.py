@@ -98,10 +98,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def measure(root: int) -> Usage:
-    """A process with all its descendants. Memory they share (PostgreSQL's buffers) is counted once."""
+def measure_all(watched: Mapping[str, int]) -> dict[str, Usage]:
+    """Each with its descendants, except those that are watched by themselves."""
+    return {name: measure(pid, besides=frozenset(watched.values()) - {pid}) for name, pid in watched.items()}
+
+
+def measure(root: int, *, besides: frozenset[int] = frozenset()) -> Usage:
+    """A process with all its descendants but these. Memory they share (PostgreSQL's buffers) is counted once."""
     cpu, private, shared = 0.0, 0, 0
-    for pid in _family(root):
+    for pid in _family(root, besides):
         try:
             stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             status = Path(f"/proc/{pid}/status").read_text()
@@ -145,7 +150,27 @@ def measure_self() -> Usage:
     return Usage(own.ru_utime + own.ru_stime, own.ru_maxrss << 10)
 
 
-def _family(root: int) -> list[int]:
+async def worker_of(up: Running) -> int:
+    """The process id of the worker beside `frontdesk up`, once it has been started."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        up.check()
+        for pid in _family(up.pid):
+            if _is_worker(pid):
+                return pid
+        if time.monotonic() > deadline:
+            raise BenchError(f"{up.name} has no worker after {_START_SECONDS:.0f} s")
+        await asyncio.sleep(0.05)
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"gateway.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # ended
+        return False
+
+
+def _family(root: int, besides: frozenset[int] = frozenset()) -> list[int]:
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -158,5 +183,5 @@ def _family(root: int) -> list[int]:
     while queue:
         pid = queue.pop()
         found.append(pid)
-        queue += parents.get(pid, [])
+        queue += [child for child in parents.get(pid, []) if child not in besides]
     return found

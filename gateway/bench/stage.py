@@ -14,8 +14,8 @@ from sqlalchemy import Connection, func, select
 from gateway.bench import bare
 from gateway.bench.client import BenchError, FormLane, Lane, Load, MailLane
 from gateway.bench.content import Kind, compose
-from gateway.bench.desk import quantiles, running, runtime_of, settings_of
-from gateway.bench.processes import Running, Usage, ask, free_port, measure, measure_self
+from gateway.bench.desk import quantiles, running, runtime_of, settings_of, watch
+from gateway.bench.processes import Running, Usage, ask, free_port, measure_all, measure_self
 from gateway.store import tables as t
 from gateway.store.engine import Store
 
@@ -86,7 +86,7 @@ async def run_stage(plan: Plan, folder: Path) -> Stack:
     runtime = runtime_of(environment)
     try:
         async with running(plan.members, environment, folder, (http, smtp)) as members:
-            watched = {member.name: member.pid for member in members} | dict(plan.watched)
+            watched = await watch(members, plan.watched)
             for kind in KINDS:
                 measured = _Measured(plan, kind, members, watched, runtime.store)
                 stack.results.append(await measured.run(http if kind == "form" else smtp))
@@ -153,7 +153,7 @@ class _Measured:
         )
 
     def _measure(self) -> dict[str, Usage]:
-        return {name: measure(pid) for name, pid in self._watched.items()} | {"(bench client)": measure_self()}
+        return measure_all(self._watched) | {"(bench client)": measure_self()}
 
     async def _visible(self, wanted: int) -> None:
         deadline = time.perf_counter() + _DRAIN_SECONDS

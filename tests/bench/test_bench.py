@@ -46,4 +46,4 @@ def test_the_embedded_stack_is_measured_and_balances() -> None:
         assert result["bare_insert_per_s"] > 0
         assert 0 < result["accept_ms"]["p50"] <= result["accept_ms"]["p99"]
         assert result["visible_ms"]["p50"] <= result["visible_ms"]["p99"]
-        assert result["peak_bytes"]["up"] > 20_000_000
+        assert min(result["peak_bytes"][name] for name in ("up", "its worker")) > 20_000_000
