@@ -74,15 +74,15 @@ class Placement:
 
 def place(world: World, message: Message) -> Placement:
     """Put a message on a ticket, merging tickets its arrival shows to be one. Changes the world, nothing else."""
-    rows = evidence_of(message)
     group = world.open(participants_of(message), message.received_at)
+    rows = evidence_of(message, group.ticket)
     placement = Placement(group.ticket)
     placement.id_reused = any(True for row in rows if row.role == "own" for _ in world.rows(row.key, "own"))
     if message.author.trust == "failed":
         _keep_apart(world, rows, placement)
         return placement
-    placement.rows = [row._replace(ticket=group.ticket) for row in rows]
-    world.add(group, placement.rows)
+    placement.rows = rows
+    world.add(group, rows)
     machine = answers_by_itself(message)
     for rule, key, other in _implied(world, message, placement):
         _join(world, placement, rule, key, other, machine=machine)
@@ -111,15 +111,15 @@ def _said_before(world: World, message: Message, placement: Placement) -> list[n
     return found
 
 
-def evidence_of(message: Message) -> list[Row]:
-    """The evidence rows of a message, not yet on any ticket (ticket 0).
+def evidence_of(message: Message, ticket: int = 0) -> list[Row]:
+    """The evidence rows of a message; ticket 0: not yet on any.
 
     In an inbox that anyone may join, header evidence is treated like a provider's conversation, as JWZ threading does.
     """
     author = message.author.identity or ""
 
     def row(key: str, role: Role) -> Row:
-        return Row(key, role, author, 0, message.received_at, message.channel)
+        return Row(key, role, author, ticket, message.received_at, message.channel)
 
     if is_signed_report(message):
         return [row(_scoped(key, message), "report") for key in message.thread_keys if key.kind == "reply_token"]
