@@ -116,6 +116,8 @@ class _Scan:
 
     def attribution(self, number: int, bare: str) -> int:
         """`On ... Anna <a@b> wrote:` on one line or wrapped over up to four."""
+        if quote_words.DIGIT.search(bare) is None:  # the date or the address stands on the first line
+            return 0
         if not quote_words.MAY_ATTRIBUTE.match(quote_words.without_direction(bare)):
             return 0
         self.looks -= 1
