@@ -28,6 +28,7 @@ from gateway.queues.tap import TappedConnection
 from gateway.queues.topology import DEAD, DEFAULT_MAX_BYTES, INBOUND, compose_topology, queue_name
 
 _STOP_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 0.005  # while a batch gathers; waking at each arrival costs more than reading what arrived
 
 T = TypeVar("T")
 
@@ -139,13 +140,9 @@ class RabbitQueue:
                 raise QueueUnavailableError(f"RabbitMQ at {self._consume_link.address}: closed")
             batch = self._take(limit)
         deadline = loop.time() + linger
-        while len(batch) < limit and loop.time() < deadline:
-            self._arrived.clear()
+        while len(batch) < limit and (left := deadline - loop.time()) > 0:
             try:
-                async with asyncio.timeout_at(deadline):
-                    await self._arrived.wait()
-            except TimeoutError:
-                break
+                await asyncio.sleep(min(left, _LOOK_SECONDS))
             except asyncio.CancelledError:
                 self._put_back(batch)
                 raise
