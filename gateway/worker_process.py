@@ -35,6 +35,7 @@ _LONGEST_PAUSE: Final = 10.0
 _STEADY: Final = 60.0  # seconds after which a worker that ends is no part of a row of failures
 _TELL_SECONDS: Final = 1.0
 _GRACE: Final = 3.0  # seconds for the batch in hand; one that takes longer comes again to the next life
+_NICE: Final = 3  # who waits at a door comes before who waits for a ticket, and both before what takes long to read
 _PR_SET_PDEATHSIG: Final = 1  # prctl.h
 
 
@@ -109,6 +110,7 @@ def _hear(ours: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
 def serve() -> None:
     """The worker's side: play `work` until the gateway's end closes."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(_NICE)
     with socket.socket(fileno=int(os.environ.pop(_ENDS))) as line:
         line.set_inheritable(False)
         told = line.recv(_LARGEST)

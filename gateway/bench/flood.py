@@ -8,6 +8,8 @@ coming in by SMTP at 20 a second: how much longer do the posts take to be accept
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -34,6 +36,7 @@ _HOSTILE_PER_S: Final = 20.0
 _SECONDS: Final = 6.0  # of each turn
 _TURNS: Final = 3  # quiet and flooded, so often in turns: a busy moment of the machine falls on both
 _WARM_UP: Final = 100
+_PROGRAM: Final = "import sys; from gateway.bench.flood import attack; attack(*map(int, sys.argv[1:]))"
 _PATIENCE: Final = 60.0
 
 
@@ -91,7 +94,7 @@ async def measure_flood(
                 attacks = [_item(name, "alone") for name in hostile.mails()]
                 before = resident(desk.pid).now
                 found.mails = [await _alone(item, mails, desk.pid, runtime.store) for item in attacks]
-                await _in_turns(found, forms, mails, runtime.store, seconds, turns)
+                await _in_turns(found, forms, smtp, runtime.store, seconds, turns)
                 found.extra_bytes = resident(desk.pid).peak - before
             finally:
                 forms.close()
@@ -129,25 +132,68 @@ def _read_outcome(conn: Connection, receipt: str) -> str | None:
     return conn.scalar(select(columns.outcome).where(columns.receipt_id == UUID(receipt)))
 
 
-async def _in_turns(found: Flood, forms: Load, mails: Load, store: Store, seconds: float, turns: int) -> None:
+async def _in_turns(found: Flood, forms: Load, smtp: int, store: Store, seconds: float, turns: int) -> None:
     quiet: list[float] = []
     flooded: list[float] = []
     attacks: list[float] = []
-    names = cycle(hostile.mails())
+    count = int(_HOSTILE_PER_S * seconds)
     for turn in range(turns):
         await _settle(store)
         quiet += await _paced(forms, compose("form", int(_FORMS_PER_S * seconds)), _FORMS_PER_S)
-        attack = [
-            _item(name, f"{turn}.{number}") for number, name in enumerate(islice(names, int(_HOSTILE_PER_S * seconds)))
-        ]
-        waited, taken = await asyncio.gather(
-            _paced(forms, compose("form", int(_FORMS_PER_S * seconds)), _FORMS_PER_S),
-            _paced(mails, attack, _HOSTILE_PER_S),
-        )
-        flooded += waited
-        attacks += taken
+        attacker = await _Attacker.start(smtp, turn * count, count)
+        attacker.begin()
+        flooded += await _paced(forms, compose("form", int(_FORMS_PER_S * seconds)), _FORMS_PER_S)
+        attacks += await attacker.end()
     found.quiet_ms, found.flooded_ms = quantiles(quiet), quantiles(flooded)
     found.hostile_ms = quantiles(attacks)
+
+
+class _Attacker:
+    """Who sends the hostile mails: another process, or writing a mail of megabytes would delay our own form posts."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        assert child.stdin is not None  # noqa: S101  pipes were asked for
+        assert child.stdout is not None  # noqa: S101
+        self._child, self._asking, self._telling = child, child.stdin, child.stdout
+
+    @classmethod
+    async def start(cls, smtp: int, first: int, count: int) -> _Attacker:
+        """Connected, and ready to send the hostile mails from number `first`."""
+        words = ("-c", _PROGRAM, str(smtp), str(first), str(count))
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=pipe, stdout=pipe)
+        attacker = cls(child)
+        if not await attacker._telling.readline():
+            raise BenchError(f"who was to send hostile mails ended with {await child.wait()}")
+        return attacker
+
+    def begin(self) -> None:
+        """Now."""
+        self._asking.write(b"\n")
+
+    async def end(self) -> list[float]:
+        """Seconds until each was accepted."""
+        told = await self._telling.read()
+        if await self._child.wait():
+            raise BenchError("a hostile mail was not accepted")
+        return [float(seconds) for seconds in json.loads(told)]
+
+
+def attack(smtp: int, first: int, count: int) -> None:
+    """The other process."""
+    asyncio.run(_attack(smtp, first, count))
+
+
+async def _attack(smtp: int, first: int, count: int) -> None:
+    names = list(islice(cycle(hostile.mails()), first, first + count))
+    items = [_item(name, f"{first + number}") for number, name in enumerate(names)]
+    mails = Load()
+    await mails.open([MailLane("support@localhost") for _ in range(_MAIL_LANES)], smtp)
+    print(flush=True)
+    sys.stdin.readline()
+    waited = await _paced(mails, items, _HOSTILE_PER_S)
+    mails.close()
+    print(json.dumps(waited))
 
 
 async def _settle(store: Store) -> None:
