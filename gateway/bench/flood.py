@@ -25,6 +25,7 @@ from gateway.bench.client import BenchError, FormLane, Load, MailLane
 from gateway.bench.content import Item, compose
 from gateway.bench.desk import quantiles, running, runtime_of, settings_of
 from gateway.bench.processes import ask, forget_peak, free_port, resident
+from gateway.commands.output import print_json, print_line
 from gateway.store import tables as t
 from gateway.store.engine import Store
 
@@ -189,11 +190,12 @@ async def _attack(smtp: int, first: int, count: int) -> None:
     items = [_item(name, f"{first + number}") for number, name in enumerate(names)]
     mails = Load()
     await mails.open([MailLane("support@localhost") for _ in range(_MAIL_LANES)], smtp)
-    print(flush=True)
+    print_line("")  # ready
+    sys.stdout.flush()
     sys.stdin.readline()
     waited = await _paced(mails, items, _HOSTILE_PER_S)
     mails.close()
-    print(json.dumps(waited))
+    print_json(waited)
 
 
 async def _settle(store: Store) -> None:
