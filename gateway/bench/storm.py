@@ -136,6 +136,7 @@ class _Desk:
             accepted.append(len(answers) / (max(answer.done for answer in answers) - begun))
         found.quiet_ms, found.storm_ms = _by_channel(quiet), _by_channel(storm)
         found.accepted_per_s = sum(accepted) / len(accepted)
+        await self._settle()  # or the audit would find some still on their way
 
     def _write(self, channel: str, count: int) -> list[Item]:
         return [item for message in write_mix([channel] * count, self._doors, ()) for item in message]
