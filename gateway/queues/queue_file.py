@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import random
+import secrets
 import sqlite3
 import time
 from collections import Counter
@@ -346,10 +347,18 @@ def _limit_values(limit: int | None) -> dict[str, int | str]:
 
 
 def _create_privately(path: Path) -> int:
-    """Make sure the file exists, readable by its owner only (SQLite gives its log the same mode); its inode."""
+    """Make sure the file exists, readable by its owner only (SQLite gives its log the same mode); its inode.
+
+    One that exists is not opened: closing it again would let go of all locks that this process has on it
+    (sqlite.org/howtocorrupt, 2.2), and another process that closes the file would take itself for the last.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        return os.fstat(descriptor).st_ino
-    finally:
-        os.close(descriptor)
+    if not path.exists():
+        new = path.with_name(f"{path.name}.{secrets.token_hex(6)}.new")
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(new)
+        finally:
+            new.unlink()
+    return path.stat().st_ino

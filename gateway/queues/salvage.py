@@ -43,8 +43,14 @@ def open_or_set_aside(path: Path, *, suspect: bool = False) -> QueueFile:
 
 
 def _is_damaged(path: Path, *, suspect: bool) -> bool:
-    if not path.exists() or path.stat().st_size == 0 or not _was_ours(path):
+    if not path.exists() or path.stat().st_size == 0:
         return False
+    # Its first bytes are read only then: closing a file lets go of all locks that this process has on it
+    # (sqlite.org/howtocorrupt, 2.2), and a healthy one may be open here already.
+    return _looks_damaged(path, suspect=suspect) and _was_ours(path)
+
+
+def _looks_damaged(path: Path, *, suspect: bool) -> bool:
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -566,3 +566,35 @@ async def test_a_backup_has_the_large_bodies(tmp_path: Path) -> None:
         assert [delivery.body for delivery in await take(copy, 1)] == [_BODY]
     finally:
         await copy.close()
+
+
+_NEIGHBOUR = """
+import asyncio, sys
+from pathlib import Path
+from gateway.queues.embedded import EmbeddedQueue
+
+async def main():
+    queue = EmbeddedQueue(Path(sys.argv[1]))
+    await queue.start()
+    await queue.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_neighbour_that_closes_is_not_the_last(path: Path) -> None:
+    """Two connections of this process, one opened after the other, and a process that comes and goes: the locks of the
+    first still hold, so the log is not deleted under it."""
+    one, two = EmbeddedQueue(path), EmbeddedQueue(path)
+    await one.start()
+    await two.start()
+    try:
+        await one.publish([make_message(1)])
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", _NEIGHBOUR, str(path))
+        assert await child.wait() == 0
+        assert path.with_name("queue.db-wal").exists()
+        await one.publish([make_message(2)])
+        assert len(await take(two, 2)) == 2
+    finally:
+        await two.close()
+        await one.close()
