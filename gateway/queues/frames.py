@@ -33,7 +33,6 @@ _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE, _MESSAGE_ID, _TYPE = 1 << 15, 1 << 13, 
 _OURS: Final = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TYPE
 _PERSISTENT: Final = b"\2"  # delivery_mode; the default is transient
 
-_SETTLE: Final = Struct(">BHI4sQBB")  # a whole frame of Basic.Ack or Basic.Nack
 _CONTENT: Final = Struct(">HHQH")  # class, weight, size of the body, flags
 _SHORT, _LONG, _TAG = Struct(">H"), Struct(">I"), Struct(">Q")
 
@@ -103,16 +102,6 @@ def _short(text: str) -> bytes:
 def _long(text: str) -> bytes:
     data = text.encode()
     return _LONG.pack(len(data)) + data
-
-
-def encode_ack(channel: int, number: int, *, multiple: bool = False) -> bytes:
-    """Basic.Ack of one delivery, or with `multiple` of all up to it."""
-    return _SETTLE.pack(METHOD, channel, 13, ACK, number, multiple, _END[0])
-
-
-def encode_requeue(channel: int, number: int) -> bytes:
-    """Basic.Nack of one delivery, to be delivered again."""
-    return _SETTLE.pack(METHOD, channel, 13, NACK, number, 2, _END[0])
 
 
 def read_confirm(payload: bytes) -> tuple[int, bool]:

@@ -5,6 +5,7 @@ Every Frontdesk channel has an AMQP channel of its own: its own prefetch window,
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from typing import Any, Final
 
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
+from pamqp.commands import Basic
 
 from gateway.queues.base import Delivered, describe_death
-from gateway.queues.frames import DELIVER, Content, encode_ack, encode_requeue, read_deliver
+from gateway.queues.frames import DELIVER, Content, read_deliver
+from gateway.queues.link import LOST, is_cancelled
 from gateway.queues.tap import Tap
 
 _DELIVERY_COUNT: Final = "x-delivery-count"  # set by quorum queues, from the second delivery on
@@ -32,10 +35,9 @@ class Tag:
 class Lane:
     """Deliveries of one AMQP channel, oldest first: buffered, then with a worker, then settled."""
 
-    def __init__(self, channel: Channel, tap: Tap, on_arrival: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel, on_arrival: Callable[[], None]) -> None:
         self.buffer: deque[Delivered] = deque()
         self._channel = channel
-        self._tap = tap
         self._on_arrival = on_arrival
         self._open: dict[int, None] = {}  # tags not settled, in order of delivery: an ordered set
         self._consumer: str | None = None
@@ -53,9 +55,9 @@ class Lane:
         self.buffer.clear()
         self._open.clear()
 
-    async def open(self, queue: str, prefetch: int) -> None:
+    async def open(self, queue: str, prefetch: int, tap: Tap) -> None:
         """Start to consume; deliveries come from the tap, and aiormq only watches whether the broker cancels."""
-        self._tap.read(self._channel.number, self)
+        tap.read(self._channel.number, self)
         await self._channel.basic_qos(prefetch_count=prefetch)
         confirmed = await self._channel.basic_consume(queue, _never)
         self._consumer = confirmed.consumer_tag
@@ -100,9 +102,8 @@ class Lane:
         oldest = self._oldest_run(wanted)
         for number in wanted:
             del self._open[number]
-        channel = self._channel.number
-        frames = [encode_ack(channel, oldest[-1], multiple=True)] if oldest else []
-        frames += [encode_ack(channel, number) for number in sorted(wanted.difference(oldest))]
+        frames = [Basic.Ack(delivery_tag=oldest[-1], multiple=True)] if oldest else []
+        frames += [Basic.Ack(delivery_tag=number) for number in sorted(wanted.difference(oldest))]
         await self._send(frames)
 
     async def requeue(self, numbers: Collection[int]) -> None:
@@ -110,7 +111,7 @@ class Lane:
         wanted = sorted(number for number in numbers if number in self._open)
         for number in wanted:
             del self._open[number]
-        await self._send([encode_requeue(self._channel.number, number) for number in wanted])
+        await self._send([Basic.Nack(delivery_tag=number, requeue=True) for number in wanted])
 
     def _oldest_run(self, wanted: set[int]) -> list[int]:
         # multiple=True settles everything up to a tag, so nothing that is still open may lie below it.
@@ -121,11 +122,21 @@ class Lane:
             run.append(number)
         return run
 
-    async def _send(self, frames: Sequence[bytes]) -> None:
-        """In the same step as it was decided what they say: another ack with multiple=True must not come between."""
-        if frames and not self._channel.is_closed:
-            self._tap.write(b"".join(frames))
-            await self._tap.roomy.wait()
+    async def _send(self, frames: Sequence[Basic.Ack | Basic.Nack]) -> None:
+        try:
+            for frame in frames:
+                # The last one waits for the socket: closing right after an ack must not lose what is still unwritten.
+                last = frame is frames[-1]
+                if isinstance(frame, Basic.Ack):
+                    await self._channel.basic_ack(frame.delivery_tag, multiple=frame.multiple, wait=last)
+                else:
+                    await self._channel.basic_nack(frame.delivery_tag, requeue=True, wait=last)
+        except LOST:
+            pass  # they come again, and are recognised
+        except asyncio.CancelledError:
+            # aiormq cancels what waits on a dying connection; only a cancellation somebody asked for may pass.
+            if is_cancelled():
+                raise
 
 
 async def _never(_: DeliveredMessage) -> None:

@@ -193,7 +193,7 @@ class RabbitQueue:
 
     async def _open_lanes(self, connection: TappedConnection) -> Sequence[Channel]:
         self._dead_channel = cast(Channel, await connection.channel(publisher_confirms=False))
-        self._dead_lane = Lane(self._dead_channel, connection.tap, lambda: None)
+        self._dead_lane = Lane(self._dead_channel, lambda: None)
         # Side by side: after a restart of the broker the queues elect their leaders at different times.
         channels = await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
         return (*channels, self._dead_channel)
@@ -201,9 +201,9 @@ class RabbitQueue:
     async def _open_lane(self, connection: TappedConnection, name: str) -> Channel:
         channel = cast(Channel, await connection.channel(publisher_confirms=False))
         channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
-        lane = Lane(channel, connection.tap, self._arrived.set)
+        lane = Lane(channel, self._arrived.set)
         self._lanes.append(lane)
-        await lane.open(queue_name(name), self._prefetch)
+        await lane.open(queue_name(name), self._prefetch, connection.tap)
         return channel
 
     async def _stop_lane(self, lane: Lane) -> None:

@@ -15,16 +15,7 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from gateway.queues.base import Outgoing
-from gateway.queues.frames import (
-    HEARTBEAT,
-    Content,
-    encode_ack,
-    encode_publish,
-    encode_requeue,
-    read_confirm,
-    read_content,
-    read_deliver,
-)
+from gateway.queues.frames import HEARTBEAT, Content, encode_publish, read_confirm, read_content, read_deliver
 from gateway.queues.tap import Tap
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -63,18 +54,6 @@ def test_a_publish_is_read_as_it_was_meant(message: Outgoing, channel: int, fram
     assert header.body_size == len(message.body)
     assert b"".join(body.value for body in bodies if isinstance(body, ContentBody)) == message.body
     assert all(len(body.value) <= frame_max - 8 for body in bodies if isinstance(body, ContentBody))
-
-
-@given(st.integers(1, 65535), st.integers(1, 2**63 - 1), st.booleans())
-def test_what_settles_a_delivery_is_read_as_it_was_meant(channel: int, number: int, multiple: bool) -> None:
-    [(acked, ack), (returned, nack)] = split(
-        encode_ack(channel, number, multiple=multiple) + encode_requeue(channel, number)
-    )
-    assert acked == returned == channel
-    assert isinstance(ack, Basic.Ack)
-    assert (ack.delivery_tag, ack.multiple) == (number, multiple)
-    assert isinstance(nack, Basic.Nack)
-    assert (nack.delivery_tag, nack.multiple, nack.requeue) == (number, False, True)
 
 
 @pytest.mark.parametrize("bad", [{"channel": "x" * 300}, {"type": "x" * 300}, {"receipt_id": "\ud800"}])
