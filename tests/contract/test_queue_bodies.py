@@ -1,0 +1,144 @@
+"""Large bodies of the embedded queue: beside its file, as long as somebody needs them, and no longer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.queues.base import Outgoing, QueueUnavailableError
+from gateway.queues.bodies import LARGE
+from gateway.queues.embedded import EmbeddedQueue
+from gateway.settings import Settings
+from gateway.store.backup import back_up
+from normalizer.message import parse_wire
+from tests.contract.backends import make_message, take, take_dead
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue.db"
+
+
+@pytest.fixture
+async def queue(path: Path) -> AsyncIterator[EmbeddedQueue]:
+    queue = EmbeddedQueue(path)
+    await queue.start()
+    yield queue
+    await queue.close()
+
+
+@pytest.fixture
+def full_disk(path: Path) -> Iterator[None]:
+    """No file of this process may grow beyond 300 kB: writes fail with EFBIG, as they do with ENOSPC."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+_BODY = b'{"text": "' + b"x" * LARGE + b'"}'
+
+
+def _large(number: int) -> Outgoing:
+    return replace(make_message(number), body=_BODY)
+
+
+async def test_a_large_body_lies_beside_the_file(queue: EmbeddedQueue, path: Path) -> None:
+    """It is there until its message is acked, by whoever that is, and no longer."""
+    folder = path.with_name("queue.db.bodies")
+    await queue.publish([make_message(0), _large(1), _large(2)])
+    assert len(list(folder.iterdir())) == 2
+    other = EmbeddedQueue(path)
+    await other.start()
+    try:
+        first = await take(other, 3)
+        assert sorted(len(delivery.body) for delivery in first)[1:] == [len(_BODY)] * 2
+        await other.release(first)
+    finally:
+        await other.close()
+    again = await take(queue, 3)
+    assert [delivery.body for delivery in again].count(_BODY) == 2
+    await queue.ack([delivery for delivery in again if delivery.body == _BODY][:1])
+    assert len(list(folder.iterdir())) == 1
+    await queue.ack(again)
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_dead_letter_has_its_large_body(path: Path) -> None:
+    queue = EmbeddedQueue(path, delivery_limit=0)
+    await queue.start()
+    try:
+        await queue.publish([_large(1)])
+        await queue.release(await take(queue, 1))
+        (letter,) = await take_dead(queue)
+        assert letter.body == _BODY
+        await queue.publish([_large(1)])  # replayed, then given up as a letter
+        await queue.ack([letter])
+        (again,) = await take(queue, 1)
+        assert again.body == _BODY
+    finally:
+        await queue.close()
+
+
+async def test_a_large_body_that_is_gone_is_no_message(queue: EmbeddedQueue, path: Path) -> None:
+    """The worker buries it with that reason; nothing waits behind it."""
+    await queue.publish([_large(1), make_message(2)])
+    for body in path.with_name("queue.db.bodies").iterdir():
+        body.unlink()
+    found = {delivery.receipt_id: delivery for delivery in await take(queue, 2)}
+    with pytest.raises(ValueError, match="JSON"):
+        parse_wire("frontdesk.message.v1", found[_large(1).receipt_id].body)
+    await queue.ack(list(found.values()))
+    assert (await queue.depth()).waiting == 0
+
+
+async def test_no_room_for_a_large_body(queue: EmbeddedQueue, full_disk: None) -> None:
+    """Refused, and not half kept; what is small still comes in."""
+    huge = replace(make_message(1), body=b'"' + b"x" * 400_000 + b'"')
+    with pytest.raises(QueueUnavailableError, match="large bodies"):
+        await queue.publish([huge])
+    assert list(queue.path.with_name("queue.db.bodies").iterdir()) == []
+    await queue.publish([make_message(2)])
+    assert (await queue.depth()).waiting == 1
+
+
+async def test_bodies_nobody_needs_are_swept_after_a_week(path: Path) -> None:
+    queue = EmbeddedQueue(path)
+    await queue.start()
+    await queue.publish([_large(1)])
+    await queue.close()
+    folder = path.with_name("queue.db.bodies")
+    (needed,) = folder.iterdir()
+    (folder / "old").write_bytes(b"left by a crash")
+    (folder / "new").write_bytes(b"its row is about to be written")
+    for aged in (needed, folder / "old"):
+        os.utime(aged, (time.time() - 8 * 86_400,) * 2)
+    again = EmbeddedQueue(path)
+    await again.start()
+    try:
+        assert {body.name for body in folder.iterdir()} == {needed.name, "new"}
+    finally:
+        await again.close()
+
+
+async def test_a_backup_has_the_large_bodies(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    queue = EmbeddedQueue(settings.data_dir / "queue.db")
+    await queue.start()
+    await queue.publish([_large(1)])
+    await asyncio.to_thread(back_up, settings, tmp_path / "copy")
+    await queue.ack(await take(queue, 1))
+    await queue.close()
+    copy = EmbeddedQueue(tmp_path / "copy" / "queue.db")
+    await copy.start()
+    try:
+        assert [delivery.body for delivery in await take(copy, 1)] == [_BODY]
+    finally:
+        await copy.close()
