@@ -157,7 +157,7 @@ def test_a_stream_cut_anywhere_is_the_same_stream(parts: list[tuple[str, int, by
     pieces = [stream[start:end] for start, end in pairwise(places)]
     heard, passed = asyncio.run(hear(pieces))
     assert heard == [(number, body) for kind, number, body in parts if kind == "ours"]
-    assert passed.replace(HEARTBEAT, b"") == rest
+    assert passed.replace(HEARTBEAT, b"") == rest.replace(HEARTBEAT, b"")  # a body may look like one
 
 
 async def test_a_busy_broker_is_not_taken_for_a_dead_one() -> None:
