@@ -55,7 +55,10 @@ ROWS: Final = (
     Row(
         "F05",
         "worker killed inside its transaction",
-        ("test_commit_and_ack.py::test_a_worker_is_killed_inside_its_transaction",),
+        (
+            "test_commit_and_ack.py::test_a_worker_is_killed_inside_its_transaction",
+            "test_process.py::test_its_worker_is_killed",
+        ),
     ),
     Row(
         "F06",
@@ -67,7 +70,11 @@ ROWS: Final = (
         "sender of replies killed after the peer's 250, before its commit",
         reason="there are no replies yet: nothing is sent to customers, so there is no outbox to kill",
     ),
-    Row("F08", "all processes killed together", ("test_services.py::test_everything_is_killed_at_once",)),
+    Row(
+        "F08",
+        "all processes killed together",
+        ("test_services.py::test_everything_is_killed_at_once", "test_process.py::test_its_worker_dies_with_it"),
+    ),
     Row(
         "F09",
         "crash loop: thirty restarts",
