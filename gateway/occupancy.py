@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gateway.durable import make_folder
 from gateway.settings import SettingsError
 
 
@@ -27,7 +28,7 @@ def occupied(folder: Path, roles: Iterable[str]) -> Iterator[None]:
 
 
 def _take(folder: Path, role: str) -> int:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{role}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -6,10 +6,11 @@ Processes on several machines must agree on them, so production sets the options
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import secrets
 from pathlib import Path
+
+from gateway.durable import make_folder, sync, write_new
 
 _NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 
@@ -25,14 +26,11 @@ class KeptSecrets:
         path = self.folder / (name if _NAME.fullmatch(name) else name.encode().hex()[:100])
         with contextlib.suppress(FileNotFoundError):
             return path.read_text()
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.folder)
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(32))
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(temporary, secrets.token_urlsafe(32).encode())
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(temporary)
         temporary.unlink()
+        sync(self.folder)
         return path.read_text()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import errno
+import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -17,11 +18,16 @@ from pathlib import Path
 from typing import Final, TypeVar
 from uuid import uuid4
 
+from gateway.durable import make_folder, sync, write_new
 from gateway.queues.base import Delivered, Outgoing, QueueUnavailableError
+
+_log = logging.getLogger(__name__)
 
 LARGE: Final = 64 * 1024  # octets; a larger body is not written into the queue file
 LONGEST_MARK: Final = 64
 _MARK: Final = b"\0body "  # no body begins so: a message is JSON
+# What keeps this process from reading any file; another time the same file may be read.
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
 _ABANDONED: Final = 7 * 86_400.0  # seconds; a file set aside as damaged may still be looked at by somebody
 
 A = TypeVar("A")
@@ -41,9 +47,10 @@ class Bodies:
         )
 
     async def bring_back(self, deliveries: list[Delivered]) -> list[Delivered]:
-        """The deliveries with their large bodies. Raises QueueUnavailableError.
+        """The deliveries with their large bodies. Raises QueueUnavailableError while this process cannot read any.
 
-        One whose file is gone keeps the mark, which is no message of the queue contract.
+        One whose file is gone or cannot be read keeps the mark, which is no message of the queue contract: it ends
+        among the dead letters, and what lies behind it is not kept waiting.
         """
         if not any(is_mark(delivery.body) for delivery in deliveries):
             return deliveries
@@ -69,13 +76,10 @@ class Bodies:
 
     def _put(self, message: Outgoing) -> Outgoing:
         name = uuid4().hex
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.folder)
         try:
-            with open(self.folder / name, "xb", opener=_privately) as file:
-                file.write(message.body)
-                file.flush()
-                os.fsync(file.fileno())
-            self._sync_folder()
+            write_new(self.folder / name, message.body)
+            sync(self.folder)
         except BaseException:
             self._unlink(name)
             raise
@@ -88,9 +92,13 @@ class Bodies:
         ]
 
     def _body(self, mark: bytes) -> bytes:
+        path = self.folder / _name_in(mark)
         try:
-            return (self.folder / _name_in(mark)).read_bytes()
-        except FileNotFoundError:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise
+            _log.error("the body of a message in %s cannot be read: %s", path, error.strerror)
             return mark
 
     def _sweep(self, known: Collection[str]) -> None:
@@ -104,13 +112,6 @@ class Bodies:
             with contextlib.suppress(OSError):  # a file too many
                 (self.folder / name).unlink()
 
-    def _sync_folder(self) -> None:
-        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
 
 def is_mark(found: bytes) -> bool:
     """Whether a row's body is the name of a file."""
@@ -120,7 +121,3 @@ def is_mark(found: bytes) -> bool:
 def _name_in(mark: bytes) -> str:
     name = mark[len(_MARK) :].decode("ascii", "replace")
     return name if name.isalnum() else "-"
-
-
-def _privately(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -26,6 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.durable import make_folder
 from gateway.queues.base import Delivered, Depth, Outgoing, describe_death
 from gateway.queues.bodies import LONGEST_MARK, is_mark
 from gateway.store.sqlite_log import Log, fold
@@ -352,7 +353,7 @@ def _create_privately(path: Path) -> int:
     One that exists is not opened: closing it again would let go of all locks that this process has on it
     (sqlite.org/howtocorrupt, 2.2), and another process that closes the file would take itself for the last.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     if not path.exists():
         new = path.with_name(f"{path.name}.{secrets.token_hex(6)}.new")
         os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from gateway.durable import make_folder, sync
 from gateway.queues.base import Outgoing
 from gateway.queues.queue_file import QueueFile
 
@@ -71,19 +71,15 @@ def _was_ours(path: Path) -> bool:
 
 def _set_aside(path: Path) -> Path:
     folder = path.parent / _FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder)
     number = 1 + max((int(found.name) for found in folder.iterdir() if found.name.isdigit()), default=0)
     place = folder / str(number)
-    place.mkdir(mode=0o700)
+    make_folder(place)
     # The log first: a file without its log is less, and a log without its file would be taken for the new file's.
     for name in (f"{path.name}-wal", f"{path.name}-shm", path.name):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(name).rename(place / name)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
     return place / path.name
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from gateway.durable import sync
 from gateway.settings import Settings, SettingsError
 
 
@@ -87,7 +88,7 @@ def _copy_database(source: Path, target: Path) -> int:
         raise BackupError(f"{source}: {error}") from error
     if verdict != "ok":
         raise BackupError(f"{source} is damaged, and so is the copy: {verdict}")
-    _sync(target)
+    sync(target)
     return target.stat().st_size
 
 
@@ -103,11 +104,3 @@ def _copy_blobs(source: Path, target: Path) -> int:
 
 def _list_blobs(folder: Path) -> Iterator[Path]:
     return (path for path in folder.glob("??/*") if path.is_file() and path.suffix != ".part")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

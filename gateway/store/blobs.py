@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from gateway.durable import make_folder, sync, write_new
+
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -67,16 +69,13 @@ class Blobs:
         target = self.path(name)
         try:
             if target.exists():
-                _sync_folder(target.parent)  # whoever wrote it may not have come that far yet
+                sync(target.parent)  # whoever wrote it may not have come that far yet
                 return name
-            self._make_folder(target.parent)
+            make_folder(target.parent)
             self._check_space(target.parent, len(data))
             temporary = target.with_name(f"{name}.{secrets.token_hex(6)}.part")
             try:
-                with temporary.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                write_new(temporary, data)
                 temporary.rename(target)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -87,7 +86,7 @@ class Blobs:
 
     def _seal(self, target: Path) -> None:
         try:
-            _sync_folder(target.parent)
+            sync(target.parent)
         except OSError:
             # A second fsync of the folder may succeed without having written anything; the next put starts anew.
             target.unlink(missing_ok=True)
@@ -102,17 +101,3 @@ class Blobs:
         # Zero files in all: a file system without a fixed number of inodes.
         if facts.f_files and facts.f_favail < self._min_free_inodes:
             raise BlobsUnavailableError(f"the file system of {self.root} is short of inodes")
-
-    def _make_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename or a new name in this folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from gateway.durable import make_folder
 from gateway.store.sqlite_log import Log, fold
 
 log: Final = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class SqliteStore:
         self.engine.dispose()
 
     def _opened(self) -> Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         return self.engine.connect().execution_options(frontdesk_read=True)
 
     def _writing(self) -> Connection:
@@ -176,7 +177,7 @@ class SqliteStore:
             self._forget()
         if self._connection is None:
             self._log = Log(self.path)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             self._connection = self.engine.connect()
         return self._connection
 

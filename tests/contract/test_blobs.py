@@ -50,7 +50,7 @@ async def test_a_disk_that_is_almost_full_takes_nothing_more(
 
 async def test_a_folder_that_cannot_be_synced_keeps_no_promise(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """An fsync that failed once may succeed the second time without having written anything: the blob is made anew."""
-    real, failures = module._sync_folder, [0]
+    real, failures = module.sync, [0]
 
     def fail(folder: Path) -> None:
         real(folder)
@@ -58,11 +58,11 @@ async def test_a_folder_that_cannot_be_synced_keeps_no_promise(blobs: Blobs, mon
             failures[0] += 1
             raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(module, "_sync_folder", fail)
+    monkeypatch.setattr(module, "sync", fail)
     (blobs.root / hashlib.sha256(b"x").hexdigest()[:2]).mkdir(parents=True)
     with pytest.raises(BlobsUnavailableError):
         await blobs.put(b"x")
     assert failures == [1]
     assert not [path for path in blobs.root.rglob("*") if path.is_file()]
-    monkeypatch.setattr(module, "_sync_folder", real)
+    monkeypatch.setattr(module, "sync", real)
     assert await blobs.get(await blobs.put(b"x")) == b"x"

@@ -6,42 +6,18 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.queues.base import Outgoing, QueueUnavailableError
-from gateway.queues.bodies import LARGE
+from gateway.queues.bodies import LARGE, is_mark
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.settings import Settings
 from gateway.store.backup import back_up
 from normalizer.message import parse_wire
 from tests.contract.backends import make_message, take, take_dead
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "queue.db"
-
-
-@pytest.fixture
-async def queue(path: Path) -> AsyncIterator[EmbeddedQueue]:
-    queue = EmbeddedQueue(path)
-    await queue.start()
-    yield queue
-    await queue.close()
-
-
-@pytest.fixture
-def full_disk(path: Path) -> Iterator[None]:
-    """No file of this process may grow beyond 300 kB: writes fail with EFBIG, as they do with ENOSPC."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
 
 _BODY = b'{"text": "' + b"x" * LARGE + b'"}'
 
@@ -97,6 +73,39 @@ async def test_a_large_body_that_is_gone_is_no_message(queue: EmbeddedQueue, pat
         parse_wire("frontdesk.message.v1", found[_large(1).receipt_id].body)
     await queue.ack(list(found.values()))
     assert (await queue.depth()).waiting == 0
+
+
+async def test_a_body_that_cannot_be_read_keeps_nobody_waiting(
+    queue: EmbeddedQueue, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk error on one file: that message is dead, is named, and is a message again once its file can be read."""
+    await queue.publish([_large(1), make_message(2)])
+    (body,) = path.with_name("queue.db.bodies").iterdir()
+    held = body.rename(path.with_name("held"))
+    body.mkdir()
+    found = {delivery.receipt_id: delivery for delivery in await take(queue, 2)}
+    letter = found[_large(1).receipt_id]
+    assert is_mark(letter.body)
+    assert f"{body} cannot be read: Is a directory" in caplog.text
+    await queue.ack(list(found.values()))
+
+    body.rmdir()
+    held.rename(body)
+    await queue.publish([replace(_large(1), body=letter.body)])  # as dead letters are replayed
+    assert [delivery.body for delivery in await take(queue, 1)] == [_BODY]
+
+
+async def test_a_process_that_can_open_nothing_reads_its_bodies_later(queue: EmbeddedQueue) -> None:
+    await queue.publish([_large(1)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(QueueUnavailableError, match="Too many open files"):
+            await queue.consume(1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (found,) = await take(queue, 1)
+    assert (found.body, found.attempts) == (_BODY, 0)
 
 
 async def test_no_room_for_a_large_body(queue: EmbeddedQueue, full_disk: None) -> None:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,20 +22,6 @@ from gateway.queues.embedded import EmbeddedQueue
 from gateway.queues.owners import Owners
 from gateway.queues.queue_file import QueueFile
 from tests.contract.backends import make_message, take, until_depth
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "queue.db"
-
-
-@pytest.fixture
-async def queue(path: Path) -> AsyncIterator[EmbeddedQueue]:
-    queue = EmbeddedQueue(path)
-    await queue.start()
-    yield queue
-    await queue.close()
-
 
 # --- processes -------------------------------------------------------------------------------------------------------
 
@@ -220,15 +205,6 @@ def test_a_forked_child_is_not_mistaken_for_its_parent(tmp_path: Path) -> None:
 
 
 # --- a disk that refuses ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def full_disk(path: Path) -> Iterator[None]:
-    """No file of this process may grow beyond 300 kB: writes fail with EFBIG, as they do with ENOSPC."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_a_disk_that_refuses_is_a_temporary_error_and_keeps_what_was_accepted(

@@ -1,0 +1,56 @@
+"""What is made durable, and in which order: a body before its name, a folder's name with the folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.durable import make_folder
+from gateway.queues.base import Outgoing
+from gateway.queues.bodies import LARGE, Bodies
+from gateway.store.blobs import Blobs
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What was given to fsync, in order."""
+    seen: list[Path] = []
+    real = os.fsync
+
+    def note(descriptor: int) -> None:
+        seen.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    return seen
+
+
+def test_every_folder_made_has_a_durable_name(tmp_path: Path, synced: list[Path]) -> None:
+    make_folder(tmp_path / "a" / "b" / "c")
+    assert synced == [tmp_path / "a" / "b", tmp_path / "a", tmp_path]
+    make_folder(tmp_path / "a" / "b" / "c")
+    assert len(synced) == 3
+
+
+def test_only_we_may_enter_it(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+async def test_the_first_large_body_survives_with_its_folder(tmp_path: Path, synced: list[Path]) -> None:
+    folder = tmp_path / "queue.db.bodies"
+    await Bodies(folder).put_apart([Outgoing(b"x" * (LARGE + 1), "type", "receipt", "email", "support")])
+    [body] = folder.iterdir()
+    assert synced == [tmp_path, body, folder]
+
+
+async def test_the_first_blob_survives_with_its_folders(tmp_path: Path, synced: list[Path]) -> None:
+    blobs = Blobs(tmp_path / "blobs")
+    name = await blobs.put(b"a picture")
+    blobs.close()
+    folder = blobs.path(name).parent
+    assert set(synced[:2]) == {tmp_path, tmp_path / "blobs"}
+    assert synced[2].name.startswith(name)
+    assert synced[3:] == [folder]
