@@ -45,19 +45,22 @@ async def keep_working(settings: Settings, stop: asyncio.Event, settled: asyncio
     pause = _FIRST_PAUSE
     while not stop.is_set():
         begun = loop.time()
-        code = await _attend(settings, settled)
+        try:
+            end = f"ended with {await _attend(settings, settled)}"
+        except OSError as error:  # no descriptor, process or memory for it: the doors stay open meanwhile
+            end = f"cannot be started ({error.strerror})"
         if stop.is_set():  # some supervisors tell every process of ours
             return
         if loop.time() - begun > _STEADY:
             pause = _FIRST_PAUSE
-        _log.error("the worker process ended with %s; another one starts in %.1f s", code, pause)
+        _log.error("the worker process %s; another one starts in %.1f s", end, pause)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 async def _attend(settings: Settings, settled: asyncio.Event) -> int:
-    """One worker's life; its exit code."""
+    """One worker's life; its exit code. Raises OSError when it cannot be started."""
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)

@@ -25,7 +25,10 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 
 async def test_descriptors_run_out(tmp_path: Path, journal: Journal) -> None:
-    """More connections than files may be open: those that are in are served, nothing spins, and it heals by itself."""
+    """More connections than files may be open: those that are in are served, nothing spins, and it heals by itself.
+
+    So it does when its worker dies meanwhile and no other can be started.
+    """
     async with embedded(tmp_path, prefix=["prlimit", "--nofile=96"]) as desk:
         member, gate = desk.members["up"], desk.gates[0]
         await post_form(gate, "before", journal=journal)
@@ -38,9 +41,11 @@ async def test_descriptors_run_out(tmp_path: Path, journal: Journal) -> None:
                 idle.connect_ex(("127.0.0.1", gate.http))
                 crowd.append(idle)
             await asyncio.sleep(1)
+            os.kill(await member.worker(), signal.SIGKILL)
             used = cpu_seconds(member.pid)
             await asyncio.sleep(4)
             assert cpu_seconds(member.pid) - used < 2, "it spins while it cannot accept"
+            assert "the worker process cannot be started" in member.said()
         finally:
             for idle in crowd:
                 idle.close()
