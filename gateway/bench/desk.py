@@ -7,11 +7,16 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, func, select
 
 from gateway.bench.client import BenchError
 from gateway.bench.processes import Running, ask, start, wait_listening, worker_of
 from gateway.runtime import Runtime
 from gateway.settings import PREFIX, load_settings
+from gateway.store import tables as t
+from gateway.store.engine import Store
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:
@@ -89,6 +94,45 @@ async def running(
     finally:
         for process in reversed(processes):
             await asyncio.to_thread(process.stop)
+
+
+class Accounted(Protocol):
+    """What a measurement says of its messages in the end: the audit's last line, and whether nothing is missing."""
+
+    audit: str
+    balanced: bool
+
+
+@contextlib.asynccontextmanager
+async def accounted(
+    found: Accounted, members: Mapping[str, str], environment: Mapping[str, str], folder: Path, ports: Sequence[int]
+) -> AsyncIterator[tuple[list[Running], Store]]:
+    """The desk's processes and its store, as `running` has them; in the end everything is accounted for."""
+    runtime = runtime_of(environment)
+    try:
+        async with running(members, environment, folder, ports) as processes:
+            yield processes, runtime.store
+        await account(found, environment)
+    finally:
+        await runtime.close()
+
+
+async def account(found: Accounted, environment: Mapping[str, str]) -> None:
+    """Ask `frontdesk audit`."""
+    code, told = await asyncio.to_thread(ask, ["audit"], environment)
+    found.audit, found.balanced = told.strip().rpartition("\n")[2], code == 0
+
+
+async def settle(store: Store) -> None:
+    """Return once nothing more is being recorded."""
+    before = -1
+    while (now := await store.read(_count_receipts)) != before:
+        before = now
+        await asyncio.sleep(1.0)
+
+
+def _count_receipts(conn: Connection) -> int:
+    return conn.scalar(select(func.count()).select_from(t.receipts)) or 0
 
 
 def _has_doors(verb: str) -> bool:

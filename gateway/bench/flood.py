@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from gateway.bench import hostile, letters
 from gateway.bench.client import BenchError, FormLane, Load, MailLane
 from gateway.bench.content import Item, compose
-from gateway.bench.desk import quantiles, running, runtime_of, settings_of
-from gateway.bench.processes import ask, forget_peak, free_port, resident
+from gateway.bench.desk import accounted, quantiles, settings_of, settle
+from gateway.bench.processes import forget_peak, free_port, resident
 from gateway.commands.output import print_json, print_line
 from gateway.store import tables as t
 from gateway.store.engine import Store
@@ -83,27 +83,21 @@ async def measure_flood(
     http, smtp = free_port(), free_port()
     environment = settings_of("embedded:", f"sqlite:///{folder / 'frontdesk.db'}", folder, http, smtp)
     found = Flood()
-    runtime = runtime_of(environment)
-    try:
-        async with running(members, environment, folder, (http, smtp)) as (desk, *_):
-            forms, mails = Load(), Load()
-            await forms.open([FormLane("contact") for _ in range(_FORM_LANES)], http)
-            await mails.open([MailLane("support@localhost") for _ in range(_MAIL_LANES)], smtp)
-            try:
-                await forms.flood(compose("form", _WARM_UP))
-                await mails.flood([*compose("mail", _WARM_UP), _bulky()])
-                attacks = [_item(name, "alone") for name in hostile.mails()]
-                before = resident(desk.pid).now
-                found.mails = [await _alone(item, mails, desk.pid, runtime.store) for item in attacks]
-                await _in_turns(found, forms, smtp, runtime.store, seconds, turns)
-                found.extra_bytes = resident(desk.pid).peak - before
-            finally:
-                forms.close()
-                mails.close()
-        code, told = await asyncio.to_thread(ask, ["audit"], environment)
-        found.audit, found.balanced = told.strip().rpartition("\n")[2], code == 0
-    finally:
-        await runtime.close()
+    async with accounted(found, members, environment, folder, (http, smtp)) as ((desk, *_), store):
+        forms, mails = Load(), Load()
+        await forms.open([FormLane("contact") for _ in range(_FORM_LANES)], http)
+        await mails.open([MailLane("support@localhost") for _ in range(_MAIL_LANES)], smtp)
+        try:
+            await forms.flood(compose("form", _WARM_UP))
+            await mails.flood([*compose("mail", _WARM_UP), _bulky()])
+            attacks = [_item(name, "alone") for name in hostile.mails()]
+            before = resident(desk.pid).now
+            found.mails = [await _alone(item, mails, desk.pid, store) for item in attacks]
+            await _in_turns(found, forms, smtp, store, seconds, turns)
+            found.extra_bytes = resident(desk.pid).peak - before
+        finally:
+            forms.close()
+            mails.close()
     return found
 
 
@@ -139,7 +133,7 @@ async def _in_turns(found: Flood, forms: Load, smtp: int, store: Store, seconds:
     attacks: list[float] = []
     count = int(_HOSTILE_PER_S * seconds)
     for turn in range(turns):
-        await _settle(store)
+        await settle(store)  # what the last turn left to do is not the next one's
         quiet += await _paced(forms, compose("form", int(_FORMS_PER_S * seconds)), _FORMS_PER_S)
         attacker = await _Attacker.start(smtp, turn * count, count)
         attacker.begin()
@@ -196,18 +190,6 @@ async def _attack(smtp: int, first: int, count: int) -> None:
     waited = await _paced(mails, items, _HOSTILE_PER_S)
     mails.close()
     print_json(waited)
-
-
-async def _settle(store: Store) -> None:
-    """Until nothing more is being recorded: what the last turn left to do is not the next one's."""
-    before = -1
-    while (now := await store.read(_count)) != before:
-        before = now
-        await asyncio.sleep(1.0)
-
-
-def _count(conn: Connection) -> int:
-    return conn.scalar(select(func.count()).select_from(t.receipts)) or 0
 
 
 async def _paced(load: Load, items: Sequence[Item], rate: float) -> list[float]:

@@ -12,13 +12,13 @@ from typing import Any, Final
 from uuid import uuid4
 
 from gateway.bench.client import BenchError
-from gateway.bench.desk import running, runtime_of, settings_of, watch
+from gateway.bench.desk import account, running, runtime_of, settings_of, watch
 from gateway.bench.doors import Doors
 from gateway.bench.drive import Drive, Driven, Tell
 from gateway.bench.here import doors_of, processes
 from gateway.bench.mix import choose, parse_mix, visitors_of, write_mix
 from gateway.bench.month import SETTINGS, write_month
-from gateway.bench.processes import ask, free_port
+from gateway.bench.processes import free_port
 from gateway.bench.stage import Plan
 from gateway.runtime import Runtime
 from gateway.settings import PREFIX, load_settings
@@ -106,8 +106,7 @@ async def _drive(
             result.messages = wanted.messages
     finally:
         drive.close()
-    code, told = await asyncio.to_thread(ask, ["audit"], environment)
-    result.audit, result.balanced = told.strip().rpartition("\n")[2], code == 0
+    await account(result, environment)
     return result
 
 

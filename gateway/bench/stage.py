@@ -14,8 +14,8 @@ from sqlalchemy import Connection, func, select
 from gateway.bench import bare
 from gateway.bench.client import BenchError, FormLane, Lane, Load, MailLane
 from gateway.bench.content import Kind, compose
-from gateway.bench.desk import quantiles, running, runtime_of, settings_of, watch
-from gateway.bench.processes import Running, Usage, ask, free_port, measure_all, measure_self
+from gateway.bench.desk import accounted, quantiles, runtime_of, settings_of, watch
+from gateway.bench.processes import Running, Usage, free_port, measure_all, measure_self
 from gateway.store import tables as t
 from gateway.store.engine import Store
 
@@ -83,16 +83,13 @@ async def run_stage(plan: Plan, folder: Path) -> Stack:
     http, smtp = free_port(), free_port()
     environment = settings_of(plan.queue_url, plan.store_url, folder, http, smtp)
     stack = Stack(plan.name)
+    async with accounted(stack, plan.members, environment, folder, (http, smtp)) as (members, store):
+        watched = await watch(members, plan.watched)
+        for kind in KINDS:
+            measured = _Measured(plan, kind, members, watched, store)
+            stack.results.append(await measured.run(http if kind == "form" else smtp))
     runtime = runtime_of(environment)
     try:
-        async with running(plan.members, environment, folder, (http, smtp)) as members:
-            watched = await watch(members, plan.watched)
-            for kind in KINDS:
-                measured = _Measured(plan, kind, members, watched, runtime.store)
-                stack.results.append(await measured.run(http if kind == "form" else smtp))
-        code, told = await asyncio.to_thread(ask, ["audit"], environment)
-        stack.audit = told.strip().rpartition("\n")[2]
-        stack.balanced = code == 0
         await runtime.start()
         for result in stack.results:
             pattern = await bare.catch(runtime, result.kind)

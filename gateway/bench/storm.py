@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from gateway.bench.client import Answer, Load, WebLane
 from gateway.bench.content import Item
-from gateway.bench.desk import quantiles, running, runtime_of, settings_of
+from gateway.bench.desk import accounted, quantiles, settings_of, settle
 from gateway.bench.doors import Doors
 from gateway.bench.loads import inboxes_with
 from gateway.bench.mix import write_mix
-from gateway.bench.processes import ask, free_port
+from gateway.bench.processes import free_port
 from gateway.bench.report import Table
 from gateway.bench.stage import Plan
 from gateway.settings import PREFIX
@@ -86,19 +86,13 @@ async def measure_storm(plan: Plan, folder: Path, *, seconds: float = _SECONDS, 
     inboxes = {"form": "contact", "phone": "phone", "twitter": "twitter"}
     doors = Doors(("127.0.0.1", http), ("127.0.0.1", smtp), f"http://127.0.0.1:{http}", inboxes, "", token, secret)
     found = Storm(plan.name)
-    runtime = runtime_of(environment)
-    try:
-        async with running(plan.members, environment, folder, (http, smtp)):
-            desk = _Desk(doors, runtime.store)
-            await desk.open()
-            try:
-                await desk.weather(found, seconds, turns)
-            finally:
-                desk.close()
-        code, told = await asyncio.to_thread(ask, ["audit"], environment)
-        found.audit, found.balanced = told.strip().rpartition("\n")[2], code == 0
-    finally:
-        await runtime.close()
+    async with accounted(found, plan.members, environment, folder, (http, smtp)) as (_, store):
+        desk = _Desk(doors, store)
+        await desk.open()
+        try:
+            await desk.weather(found, seconds, turns)
+        finally:
+            desk.close()
     return found
 
 
@@ -126,7 +120,7 @@ class _Desk:
         storm: list[tuple[str, float]] = []
         accepted: list[float] = []
         for _ in range(turns):
-            await self._settle()
+            await settle(self._store)
             quiet += await self._wait_times(seconds)
             posts = self._write("twitter", int(_POSTS_PER_S * seconds))
             begun = time.perf_counter()
@@ -136,7 +130,7 @@ class _Desk:
             accepted.append(len(answers) / (max(answer.done for answer in answers) - begun))
         found.quiet_ms, found.storm_ms = _by_channel(quiet), _by_channel(storm)
         found.accepted_per_s = sum(accepted) / len(accepted)
-        await self._settle()  # or the audit would find some still on their way
+        await settle(self._store)  # or the audit would find some still on their way
 
     def _write(self, channel: str, count: int) -> list[Item]:
         return [item for message in write_mix([channel] * count, self._doors, ()) for item in message]
@@ -165,13 +159,6 @@ class _Desk:
             await asyncio.sleep(_LOOK)
         return waits
 
-    async def _settle(self) -> None:
-        """Until nothing more is being recorded."""
-        before = -1
-        while (now := await self._store.read(_count)) != before:
-            before = now
-            await asyncio.sleep(1.0)
-
 
 def _by_channel(waits: Sequence[tuple[str, float]]) -> dict[str, dict[str, float]]:
     return {
@@ -183,7 +170,3 @@ def _by_channel(waits: Sequence[tuple[str, float]]) -> dict[str, dict[str, float
 def _recorded(conn: Connection, receipts: Sequence[UUID]) -> list[UUID]:
     column = t.receipts.c.receipt_id
     return list(conn.scalars(select(column).where(column.in_(receipts)))) if receipts else []
-
-
-def _count(conn: Connection) -> int:
-    return conn.scalar(select(func.count()).select_from(t.receipts)) or 0
