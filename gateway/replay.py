@@ -19,7 +19,7 @@ from gateway.queues.base import Outgoing
 from gateway.store.recovering import stored_message
 from gateway.store.suspended import get_held
 from normalizer.fingerprint import delivery_key
-from normalizer.message import Draft, Message, MessageDraft, Replay, Update, stamp, wire_type
+from normalizer.message import Draft, Message, MessageDraft, Replay, Update, stamp, to_wire, wire_type
 
 if TYPE_CHECKING:
     from gateway.intake import Inbox
@@ -90,9 +90,7 @@ async def _replay_one(runtime: Runtime, held: _Held, actor: str, *, dry_run: boo
         marked = _stamped(drafts, message, inbox, Replay(kind="replayed", by=actor, at=at))
         await runtime.queue.publish(
             [
-                Outgoing(
-                    item.model_dump_json().encode(), wire_type(item), str(item.receipt_id), item.channel, item.inbox
-                )
+                Outgoing(to_wire(item), wire_type(item), str(item.receipt_id), item.channel, item.inbox)
                 for item in marked
             ]
         )
