@@ -1,7 +1,8 @@
 """A light client, so that the gateway is measured and not the client: raw sockets, nothing parsed that is not needed.
 
-A lane is one connection. HTTP lanes are kept alive and pipelined (RFC 9112 9.3.2); SMTP lanes send many mails on one
-connection with MAIL, RCPT and DATA in one packet (RFC 2920).
+A lane is one connection with one message under way, as browsers, providers and mail servers have them: a server
+answers pipelined requests in turn, so eight connections of eight requests each are eight customers and not 64. HTTP
+lanes are kept alive; SMTP lanes send many mails on one connection with MAIL, RCPT and DATA in one packet (RFC 2920).
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ class Load:
         self.failures: list[str] = []
         self.heard = 0  # answers in all
         self._bodies: list[bytes] | None = None  # kept only by `ask`
-        self._backlog: deque[tuple[Item, float]] = deque()
+        self._backlog: deque[tuple[Item, float | None]] = deque()
         self._lanes: list[Lane] = []
+        self._idle: list[Lane] = []
         self._expected = 0
         self._moved = asyncio.Event()
 
@@ -59,6 +61,7 @@ class Load:
             await loop.create_connection(partial(_itself, lane), host, port)
             await asyncio.wait_for(lane.ready.wait(), 10)
         self._lanes += lanes
+        self._idle += lanes
 
     def close(self) -> None:
         """Hang up."""
@@ -66,11 +69,9 @@ class Load:
             lane.transport.abort()
 
     async def flood(self, items: Sequence[Item]) -> list[Answer]:
-        """As fast as it is answered, every lane full all the time."""
-        now = time.perf_counter()
-        self._backlog.extend((item, now) for item in items)
-        for lane in self._lanes:
-            lane.fill(fresh=True)
+        """As fast as it is answered, every lane busy all the time."""
+        self._backlog.extend((item, None) for item in items)
+        self._hand_out()
         return await self._finish(len(items))
 
     async def ask(self, items: Sequence[Item]) -> list[bytes]:
@@ -95,8 +96,7 @@ class Load:
             if pause > 0:
                 await asyncio.sleep(pause)
             self._backlog.append((item, due))
-            lane = min(self._lanes, key=lambda one: one.busy)
-            lane.fill(fresh=False)
+            self._hand_out()
         return await self._finish(len(items))
 
     async def _finish(self, count: int) -> list[Answer]:
@@ -111,15 +111,14 @@ class Load:
         answers, self.answers = self.answers, []
         return answers
 
-    def take(self, *, fresh: bool) -> tuple[Item, float] | None:
-        """The next message and when it was due; in a flood that is when a lane takes it."""
-        if not self._backlog:
-            return None
-        item, due = self._backlog.popleft()
-        return item, time.perf_counter() if fresh else due
+    def _hand_out(self) -> None:
+        """The next messages to the lanes that have none; in a flood a message is due when a lane takes it."""
+        while self._backlog and self._idle:
+            item, due = self._backlog.popleft()
+            self._idle.pop().take(item, time.perf_counter() if due is None else due)
 
-    def answered(self, item: Item, due: float, answer: bytes) -> None:
-        """A lane heard that a message is durable."""
+    def answered(self, lane: Lane, item: Item, due: float, answer: bytes) -> None:
+        """A lane heard that its message is durable."""
         found = dict.fromkeys(_RECEIPT.findall(answer))  # a form's answer and the page it leads to name one receipt
         first = next(iter(found), b"").decode()
         self.answers.append(Answer(due, time.perf_counter(), first, max(1, len(found)), item.channel))
@@ -127,6 +126,8 @@ class Load:
         if self._bodies is not None:
             self._bodies.append(answer)
         self._moved.set()
+        self._idle.append(lane)
+        self._hand_out()
 
     def failed(self, what: str) -> None:
         """A lane heard something else."""
@@ -139,22 +140,15 @@ def _itself(lane: Lane) -> Lane:
 
 
 class Lane(asyncio.Protocol, ABC):
-    """One connection with at most `depth` messages under way."""
-
-    depth = 1
+    """One connection with at most one message under way."""
 
     def __init__(self) -> None:
         self.load: Load
         self.transport: asyncio.Transport
         self.ready = asyncio.Event()
-        self.under_way: deque[tuple[Item, float]] = deque()
+        self._item: Item | None = None  # sent, not answered
+        self._due = 0.0
         self._heard = bytearray()
-        self._fresh = True
-
-    @property
-    def busy(self) -> int:
-        """Messages sent and not answered."""
-        return len(self.under_way)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
@@ -162,21 +156,19 @@ class Lane(asyncio.Protocol, ABC):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cut off in the middle, or hung up at the end."""
-        if self.under_way:
+        if self._item is not None:
             self.load.failed(f"the connection was lost: {exc or 'closed by the desk'}")
 
-    def fill(self, *, fresh: bool) -> None:
-        """Send while there is room and something to send."""
-        self._fresh = fresh
-        while self.busy < self.depth and (taken := self.load.take(fresh=fresh)) is not None:
-            self.under_way.append(taken)
-            self.send(taken[0])
+    def take(self, item: Item, due: float) -> None:
+        """Send a message that was due then."""
+        self._item, self._due = item, due
+        self.send(item)
 
     def settle(self, answer: bytes) -> None:
-        """The oldest message under way was accepted."""
-        item, due = self.under_way.popleft()
-        self.load.answered(item, due, answer)
-        self.fill(fresh=self._fresh)
+        """The message under way was accepted."""
+        item, self._item = self._item, None
+        if item is not None:
+            self.load.answered(self, item, self._due, answer)
 
     @abstractmethod
     def send(self, item: Item) -> None:
@@ -184,9 +176,7 @@ class Lane(asyncio.Protocol, ABC):
 
 
 class WebLane(Lane):
-    """Whole HTTP requests, pipelined."""
-
-    depth = 8
+    """Whole HTTP requests."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready at once."""
@@ -198,9 +188,9 @@ class WebLane(Lane):
         self.transport.write(item.content)
 
     def data_received(self, data: bytes) -> None:
-        """Any number of responses."""
+        """Some of a response."""
         self._heard += data
-        while (end := self._heard.find(b"\r\n\r\n")) >= 0:
+        if (end := self._heard.find(b"\r\n\r\n")) >= 0:
             length = _LENGTH.search(self._heard, 0, end + 2)
             stop = end + 4 + (int(length[1]) if length else 0)
             if len(self._heard) < stop:
@@ -261,8 +251,8 @@ class MailLane(Lane):
         expected = self._expected.popleft() if self._expected else b""
         if not expected or not line.startswith(expected):
             self.load.failed(line.decode("latin-1"))
-        elif expected == b"354":
-            content = self.under_way[0][0].content
+        elif expected == b"354" and self._item is not None:
+            content = self._item.content
             ended = content if content.endswith(b"\r\n") else content + b"\r\n"
             stuffed = ended.replace(b"\r\n.", b"\r\n..")
             self.transport.write((b"." if stuffed.startswith(b".") else b"") + stuffed + b".\r\n")

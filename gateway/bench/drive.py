@@ -19,7 +19,7 @@ from gateway.bench.processes import Usage, measure_all, measure_self
 from gateway.store import tables as t
 from gateway.store.engine import Store
 
-_WEB_LANES: Final = 8  # of depth 8: 64 requests under way
+_WEB_LANES: Final = 64
 _MAIL_LANES: Final = 32
 _LOOK: Final = 0.01  # seconds between two looks at what has become visible
 _COUNT: Final = 0.2  # and between two counts of the receipts

@@ -30,7 +30,7 @@ from gateway.store import tables as t
 from gateway.store.engine import Store
 
 _MEMBERS: Final[Mapping[str, str]] = {"up": "up"}
-_FORM_LANES: Final = 8
+_FORM_LANES: Final = 32
 _MAIL_LANES: Final = 20
 _FORMS_PER_S: Final = 50.0
 _HOSTILE_PER_S: Final = 20.0

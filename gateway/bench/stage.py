@@ -20,7 +20,7 @@ from gateway.store import tables as t
 from gateway.store.engine import Store
 
 KINDS: Final[tuple[Kind, ...]] = ("form", "mail")
-_FORM_LANES: Final = 8  # of depth 8: 64 requests under way
+_FORM_LANES: Final = 64
 _MAIL_LANES: Final = 32
 _LOOK: Final = 0.01  # seconds between two looks at what has become visible
 _DRAIN_SECONDS: Final = 300.0

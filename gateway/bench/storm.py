@@ -37,8 +37,8 @@ _CALLS_PER_S: Final = 4.0  # of five requests each
 _SECONDS: Final = 6.0
 _TURNS: Final = 2
 _LOOK: Final = 0.005
-_STEADY_LANES: Final = 8
-_STORM_LANES: Final = 8  # of depth 8
+_STEADY_LANES: Final = 32
+_STORM_LANES: Final = 64
 _WARM_UP: Final = 100
 
 
