@@ -36,6 +36,7 @@ _FORMS_PER_S: Final = 20.0
 _CALLS_PER_S: Final = 4.0  # of five requests each
 _SECONDS: Final = 6.0
 _TURNS: Final = 2
+_SHOWN: Final = ("accept_p99", "p50", "p99")
 _LOOK: Final = 0.005
 _STEADY_LANES: Final = 32
 _STORM_LANES: Final = 64
@@ -44,7 +45,7 @@ _WARM_UP: Final = 100
 
 @dataclass(slots=True)
 class Storm:
-    """Milliseconds to visible, channel -> p50 and p99, quiet and in the storm."""
+    """Milliseconds to visible, channel -> p50 and p99, and until accepted (`accept_p99`), quiet and in the storm."""
 
     stack: str
     quiet_ms: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -69,12 +70,13 @@ def stormed(found: Storm) -> Table:
     rows = [
         (
             channel,
-            *(f"{ms[channel][name]:,.0f} ms" for ms in (found.quiet_ms, found.storm_ms) for name in ("p50", "p99")),
+            *(f"{ms[channel][name]:,.0f} ms" for ms in (found.quiet_ms, found.storm_ms) for name in _SHOWN),
             f"{found.ratio(channel):.1f}",
         )
         for channel in found.quiet_ms
     ]
-    return Table((how, "to visible, quiet p50", "p99", "in the storm p50", "p99", "p99 to p99 (< 2)"), rows)
+    quiet, stormy = ((f"{when}: accept p99", "to visible p50", "to visible p99") for when in ("quiet", "in the storm"))
+    return Table((how, *quiet, *stormy, "p99 to p99 (< 2)"), rows)
 
 
 async def measure_storm(plan: Plan, folder: Path, *, seconds: float = _SECONDS, turns: int = _TURNS) -> Storm:
@@ -94,6 +96,15 @@ async def measure_storm(plan: Plan, folder: Path, *, seconds: float = _SECONDS, 
         finally:
             desk.close()
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """Seconds from when it was due to be sent until it was accepted, and until somebody else could read its outcome."""
+
+    channel: str
+    accepted: float
+    visible: float
 
 
 class _Desk:
@@ -116,8 +127,8 @@ class _Desk:
         """Quiet and storm in turns, so that a busy moment of the machine falls on both."""
         await self._storm.flood(self._write("twitter", _WARM_UP))
         await self._steady.flood(self._write("form", _WARM_UP))
-        quiet: list[tuple[str, float]] = []
-        storm: list[tuple[str, float]] = []
+        quiet: list[_Wait] = []
+        storm: list[_Wait] = []
         accepted: list[float] = []
         for _ in range(turns):
             await settle(self._store)
@@ -135,8 +146,8 @@ class _Desk:
     def _write(self, channel: str, count: int) -> list[Item]:
         return [item for message in write_mix([channel] * count, self._doors, ()) for item in message]
 
-    async def _wait_times(self, seconds: float) -> list[tuple[str, float]]:
-        """Channel and seconds to visible of each form and of each request about a call."""
+    async def _wait_times(self, seconds: float) -> list[_Wait]:
+        """Of each form and of each request about a call."""
         forms = write_mix(["form"] * int(_FORMS_PER_S * seconds), self._doors, ())
         calls = write_mix(["phone"] * int(_CALLS_PER_S * seconds), self._doors, ())
         due = [(number / _FORMS_PER_S, item) for number, [item] in enumerate(forms)]
@@ -144,9 +155,9 @@ class _Desk:
         playing = asyncio.create_task(self._steady.play(sorted(due, key=lambda one: one[0])))
         return await self._until_visible(playing)
 
-    async def _until_visible(self, playing: asyncio.Task[list[Answer]]) -> list[tuple[str, float]]:
-        """Channel and seconds from when it was due until somebody else could read its outcome, of every answer."""
-        waits: list[tuple[str, float]] = []
+    async def _until_visible(self, playing: asyncio.Task[list[Answer]]) -> list[_Wait]:
+        """Of every answer."""
+        waits: list[_Wait] = []
         outstanding: dict[UUID, Answer] = {}
         heard = 0
         while outstanding or not playing.done():
@@ -155,16 +166,18 @@ class _Desk:
             heard = len(answers)
             for receipt in await self._store.read(_recorded, list(outstanding)):
                 answer = outstanding.pop(receipt)
-                waits.append((answer.channel, time.perf_counter() - answer.due))
+                waits.append(_Wait(answer.channel, answer.done - answer.due, time.perf_counter() - answer.due))
             await asyncio.sleep(_LOOK)
         return waits
 
 
-def _by_channel(waits: Sequence[tuple[str, float]]) -> dict[str, dict[str, float]]:
-    return {
-        channel: quantiles([seconds for found, seconds in waits if found == channel])
-        for channel in dict.fromkeys(channel for channel, _ in sorted(waits))
-    }
+def _by_channel(waits: Sequence[_Wait]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for channel in sorted({wait.channel for wait in waits}):
+        own = [wait for wait in waits if wait.channel == channel]
+        accept = quantiles([wait.accepted for wait in own])
+        found[channel] = quantiles([wait.visible for wait in own]) | {"accept_p99": accept["p99"]}
+    return found
 
 
 def _recorded(conn: Connection, receipts: Sequence[UUID]) -> list[UUID]:

@@ -11,14 +11,20 @@ from gateway.bench.storm import Storm, measure_storm, stormed
 
 
 def test_the_report_has_each_channel_and_its_ratio() -> None:
-    quiet = {"form": {"p50": 20.0, "p99": 40.0}, "phone": {"p50": 30.0, "p99": 50.0}}
-    storm = {"form": {"p50": 40.0, "p99": 100.0}, "phone": {"p50": 50.0, "p99": 75.0}}
+    quiet = {
+        "form": {"p50": 20.0, "p99": 40.0, "accept_p99": 9.0},
+        "phone": {"p50": 30.0, "p99": 50.0, "accept_p99": 8.0},
+    }
+    storm = {
+        "form": {"p50": 40.0, "p99": 100.0, "accept_p99": 60.0},
+        "phone": {"p50": 50.0, "p99": 75.0, "accept_p99": 30.0},
+    }
     found = Storm("embedded", quiet, storm, accepted_per_s=900.0)
     table = stormed(found)
     assert "900/s are accepted" in table.head[0]
     assert [tuple(row) for row in table.rows] == [
-        ("form", "20 ms", "40 ms", "40 ms", "100 ms", "2.5"),
-        ("phone", "30 ms", "50 ms", "50 ms", "75 ms", "1.5"),
+        ("form", "9 ms", "20 ms", "40 ms", "60 ms", "40 ms", "100 ms", "2.5"),
+        ("phone", "8 ms", "30 ms", "50 ms", "30 ms", "50 ms", "75 ms", "1.5"),
     ]
     assert found.as_dict()["ratios"] == {"form": 2.5, "phone": 1.5}
 
