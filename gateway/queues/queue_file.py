@@ -21,13 +21,13 @@ import secrets
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.durable import make_folder
-from gateway.queues.base import Delivered, Depth, Outgoing, describe_death
+from gateway.queues.base import Delivered, Depth, Outgoing, batch_beside_backlog, describe_death
 from gateway.queues.bodies import LONGEST_MARK, is_mark
 from gateway.store.sqlite_log import Log, fold
 
@@ -82,6 +82,13 @@ UPDATE entry SET
 """  # noqa: S608
 
 
+class Claimed(NamedTuple):
+    """What was claimed. `cut_short`: more than was asked for waits on one channel, so it is fewer."""
+
+    deliveries: list[Delivered]
+    cut_short: bool
+
+
 class QueueFile:
     """Open it, then use it inside `transaction()`. Everything raises sqlite3.Error or OSError."""
 
@@ -90,11 +97,10 @@ class QueueFile:
         self._log = Log(path)
         self._turn = 0  # whose turn it is to be first in a batch
         self._inode = _create_privately(path)
-        self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)  # `_when_free` waits instead
         try:
-            self._prepare()
+            _when_free(self._prepare)
             self._log.note()
-            self._wait_at_most(0.0)  # `_begin` waits in a way of its own
         except BaseException:
             self._connection.close()
             raise
@@ -121,18 +127,7 @@ class QueueFile:
         self._connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _begin(self) -> None:
-        """Wait for the write lock. SQLite's own waiting sleeps ever longer, to 100 ms, beside neighbours that commit
-        every few: whoever waits that way comes last."""
-        deadline = time.monotonic() + _BUSY_SECONDS
-        while True:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(random.uniform(0.5, 1.5) * _BUSY_PAUSE)  # noqa: S311
-            else:
-                return
+        _when_free(lambda: self._connection.execute("BEGIN IMMEDIATE"))
 
     def is_in_place(self) -> bool:
         """False when the file was deleted or replaced under us: what we write would vanish with our last descriptor."""
@@ -178,18 +173,21 @@ class QueueFile:
                 return True
             raise
 
-    def claim(self, limit: int, owner: str) -> list[Delivered]:
-        """Up to `limit` messages for this owner, oldest first within a channel, channels taking turns."""
+    def claim(self, limit: int, owner: str) -> Claimed:
+        """Up to `limit` messages for this owner, oldest first within a channel, channels taking turns.
+
+        Fewer while more than that waits on one channel (`batch_beside_backlog`).
+        """
         self._ripen()
-        ids = self._pick(limit)
+        ids, cut_short = self._pick(limit)
         if not ids:
-            return []
+            return Claimed([], cut_short)
         wanted = json.dumps(ids)
         self._connection.execute(
             f"UPDATE entry SET state = {CLAIMED}, owner = ?, deliveries = deliveries + 1 WHERE {_THESE}",  # noqa: S608
             (owner, wanted),
         )
-        return self._load(wanted)
+        return Claimed(self._load(wanted), cut_short)
 
     def claim_dead(self, limit: int, owner: str) -> list[Delivered]:
         """Up to `limit` dead letters, oldest first."""
@@ -252,12 +250,13 @@ class QueueFile:
         return Depth(ready=dict(ready), unacked=owned - dead_owned, dead=dead)
 
     def _prepare(self) -> None:
+        # SQLite refuses, however long it may wait, when two open a new file at once and both begin its log.
         for pragma in _PRAGMAS:
             self._connection.execute(f"PRAGMA {pragma}")
         mode = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
         if mode != "wal":
             raise sqlite3.OperationalError(f"the file system does not support write-ahead logging (journal is {mode})")
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._fold_whole_log()
         with self.transaction():
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
@@ -265,6 +264,14 @@ class QueueFile:
                     self._connection.execute(statement)
             elif version != _VERSION:
                 raise sqlite3.DatabaseError(f"written by another version of Frontdesk (format {version})")
+
+    def _fold_whole_log(self) -> None:
+        """What it holds is in the database then, fsynced; not while neighbours commit all the time."""
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(_BUSY_PAUSE)
 
     def _wait_at_most(self, seconds: float) -> None:
         self._connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
@@ -276,14 +283,16 @@ class QueueFile:
             (now, now + _LONGEST_DELAY),
         )
 
-    def _pick(self, limit: int) -> list[int]:
+    def _pick(self, limit: int) -> tuple[list[int], bool]:
         channels = self._list_channels()
         if not channels:
-            return []
+            return [], False
         self._turn = (self._turn + 1) % len(channels)
-        lanes = [self._list_ready(channel, limit) for channel in channels[self._turn :] + channels[: self._turn]]
+        lanes = [self._list_ready(channel, limit + 1) for channel in channels[self._turn :] + channels[: self._turn]]
         longest = max(map(len, lanes))
-        return [lane[row] for row in range(longest) for lane in lanes if row < len(lane)][:limit]
+        cut_short = longest > limit
+        most = batch_beside_backlog(limit) if cut_short else limit
+        return [lane[row] for row in range(longest) for lane in lanes if row < len(lane)][:most], cut_short
 
     def _list_channels(self) -> list[str]:
         # One index seek a channel; DISTINCT would walk the whole backlog.
@@ -303,8 +312,23 @@ class QueueFile:
         return [_read_delivery(row) for row in self._connection.execute(_PAYLOAD, (wanted,))]
 
 
+def _when_free(work: Callable[[], object]) -> None:
+    """Wait for a lock. SQLite's own waiting sleeps ever longer, to 100 ms, beside neighbours that commit every few:
+    whoever waits that way comes last."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            work()
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.5, 1.5) * _BUSY_PAUSE)  # noqa: S311
+        else:
+            return
+
+
 def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _in_powers(messages: Sequence[Outgoing], most: int) -> Iterator[Sequence[Outgoing]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +35,6 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0  # seconds; an outage is over for people soon after it is over for the database
-_LONGEST_LINGER: Final = 0.02  # seconds; half of messages are to be seen 50 ms after they were accepted
 _DEAD_SECONDS: Final = 2.0
 _SILENCE_SECONDS: Final = 60.0
 _TRIES_ALONE: Final = 3  # a message that fails by itself for no known reason may have met a passing one
@@ -66,8 +64,7 @@ class Worker:
         self._queue = queue
         self._store = store
         self._batch_size = batch_size
-        self._shortest = self._linger = linger
-        self._gathering = asyncio.Lock()
+        self._linger = linger
         self._rules = rules
         self._ours = ours
 
@@ -76,26 +73,14 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._collect_dead(stop))
             tasks.create_task(self._notice_silence(stop))
-            for _ in range(2):  # one batch is read while another is committed
-                tasks.create_task(self._consume(stop))
+            tasks.create_task(self._consume(stop))
 
     async def _consume(self, stop: asyncio.Event) -> None:
+        """One batch after the other: what comes while one is recorded is the next, and waits for no other before it."""
         while not stop.is_set():
-            async with self._gathering:
-                batch = await self._next(stop)
-            begun = time.monotonic()
+            batch = await self._next(stop)
             if batch and await self._handle(batch, stop):
-                self._adapt(len(batch), time.monotonic() - begun)
                 await self._acknowledge(batch, stop)
-
-    def _adapt(self, size: int, took: float) -> None:
-        """Gather for as long as recording takes, when there is something to gather.
-
-        A transaction costs about as much for one message as for ten. Without this a worker with little to do spends a
-        whole core on batches of two, and gateway and database on the same machine wait for it.
-        """
-        busy = size > 1
-        self._linger = min(max(self._shortest, took), _LONGEST_LINGER) if busy else self._shortest
 
     async def _acknowledge(self, batch: Sequence[Delivered], stop: asyncio.Event) -> None:
         """Ack what is recorded, when the queue's disk is full as well: a claim of ours ends only with us."""
