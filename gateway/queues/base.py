@@ -5,8 +5,7 @@ Promises every implementation keeps:
 - `publish` returns only when every message is durable (quorum confirm, or fsync); if it raises, the caller must treat
   all of them as not accepted, though some may arrive all the same (they are recognised by their receipt id).
 - Delivery is at least once. What is neither acked nor released (worker killed) is delivered again.
-- A channel with a backlog does not keep another channel's messages waiting: batches are filled round robin, and are
-  short (`batch_beside_backlog`) while more waits on one channel than a batch holds.
+- A channel with a backlog does not keep another channel's messages waiting: batches are filled round robin.
 - A message delivered more than `DELIVERY_LIMIT` times ends among the dead, with its reason, and delays nobody.
 """
 
@@ -17,15 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 DELIVERY_LIMIT: Final = 10
-
-
-def batch_beside_backlog(limit: int) -> int:
-    """How many messages a batch of `limit` holds while one channel has more waiting than that.
-
-    Whoever writes on another channel waits until the batch in hand is recorded and then for their own. A full batch
-    records a backlog a little faster and makes them wait four times as long.
-    """
-    return max(1, limit // 4)
 
 
 def describe_death(limit: int = DELIVERY_LIMIT) -> str:

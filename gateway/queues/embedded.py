@@ -24,7 +24,7 @@ from gateway.queues.base import DELIVERY_LIMIT, Delivered, Depth, Outgoing, Queu
 from gateway.queues.bell import Bell
 from gateway.queues.bodies import LARGE, Bodies
 from gateway.queues.owners import Owners
-from gateway.queues.queue_file import Claimed, QueueFile
+from gateway.queues.queue_file import QueueFile
 from gateway.queues.salvage import open_or_set_aside
 
 _log = logging.getLogger(__name__)
@@ -127,13 +127,13 @@ class EmbeddedQueue:
             while len(gathered) < limit:
                 self._bell.listen(self._owner, loop, self._arrived.set)
                 self._arrived.clear()
-                claimed = await self._claim(limit - len(gathered))
-                gathered += claimed.deliveries
+                more = await self._claim(limit - len(gathered))
+                gathered += more
                 if gathered and deadline is None:
                     deadline = loop.time() + linger
-                if claimed.cut_short or (deadline is not None and loop.time() >= deadline):
+                if deadline is not None and loop.time() >= deadline:
                     break
-                if not claimed.deliveries:
+                if not more:
                     await self._wait_for_arrival(deadline)
             return await self._bodies.bring_back(gathered)
         except BaseException:
@@ -218,14 +218,11 @@ class EmbeddedQueue:
             elif operation.undo is not None and operation.error is None:
                 operation.undo(operation.outcome)
 
-    def _claim(self, limit: int) -> Awaitable[Claimed]:
-        def claim(file: QueueFile) -> Claimed:
+    def _claim(self, limit: int) -> Awaitable[list[Delivered]]:
+        def claim(file: QueueFile) -> list[Delivered]:
             return file.claim(limit, self._owner)
 
-        def undo(claimed: Claimed) -> None:
-            self._return_unseen(claimed.deliveries)
-
-        return self._submit(claim, claims=True, undo=undo)
+        return self._submit(claim, claims=True, undo=self._return_unseen)
 
     def _return_unseen(self, deliveries: Sequence[Delivered]) -> None:
         # The caller was cancelled between our claim and its return: nobody knows these deliveries.
@@ -290,7 +287,7 @@ class EmbeddedQueue:
             if claims:
                 self._maybe_sweep(file)
             if claims and not writes and not file.has_ready():
-                _set_all(claims, Claimed([], cut_short=False))
+                _set_all(claims, [])
                 return
             self._commit(file, writes + claims)
         except (sqlite3.Error, OSError) as error:

@@ -24,10 +24,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from gateway.durable import make_folder
-from gateway.queues.base import Delivered, Depth, Outgoing, batch_beside_backlog, describe_death
+from gateway.queues.base import Delivered, Depth, Outgoing, describe_death
 from gateway.queues.bodies import LONGEST_MARK, is_mark
 from gateway.store.sqlite_log import Log, fold
 
@@ -80,13 +80,6 @@ UPDATE entry SET
     WHEN state = {DEAD_CLAIMED} OR deliveries > :limit THEN {DEAD}
     WHEN :due > 0 THEN {DELAYED} ELSE {READY} END
 """  # noqa: S608
-
-
-class Claimed(NamedTuple):
-    """What was claimed. `cut_short`: more than was asked for waits on one channel, so it is fewer."""
-
-    deliveries: list[Delivered]
-    cut_short: bool
 
 
 class QueueFile:
@@ -173,21 +166,18 @@ class QueueFile:
                 return True
             raise
 
-    def claim(self, limit: int, owner: str) -> Claimed:
-        """Up to `limit` messages for this owner, oldest first within a channel, channels taking turns.
-
-        Fewer while more than that waits on one channel (`batch_beside_backlog`).
-        """
+    def claim(self, limit: int, owner: str) -> list[Delivered]:
+        """Up to `limit` messages for this owner, oldest first within a channel, channels taking turns."""
         self._ripen()
-        ids, cut_short = self._pick(limit)
+        ids = self._pick(limit)
         if not ids:
-            return Claimed([], cut_short)
+            return []
         wanted = json.dumps(ids)
         self._connection.execute(
             f"UPDATE entry SET state = {CLAIMED}, owner = ?, deliveries = deliveries + 1 WHERE {_THESE}",  # noqa: S608
             (owner, wanted),
         )
-        return Claimed(self._load(wanted), cut_short)
+        return self._load(wanted)
 
     def claim_dead(self, limit: int, owner: str) -> list[Delivered]:
         """Up to `limit` dead letters, oldest first."""
@@ -283,16 +273,14 @@ class QueueFile:
             (now, now + _LONGEST_DELAY),
         )
 
-    def _pick(self, limit: int) -> tuple[list[int], bool]:
+    def _pick(self, limit: int) -> list[int]:
         channels = self._list_channels()
         if not channels:
-            return [], False
+            return []
         self._turn = (self._turn + 1) % len(channels)
-        lanes = [self._list_ready(channel, limit + 1) for channel in channels[self._turn :] + channels[: self._turn]]
+        lanes = [self._list_ready(channel, limit) for channel in channels[self._turn :] + channels[: self._turn]]
         longest = max(map(len, lanes))
-        cut_short = longest > limit
-        most = batch_beside_backlog(limit) if cut_short else limit
-        return [lane[row] for row in range(longest) for lane in lanes if row < len(lane)][:most], cut_short
+        return [lane[row] for row in range(longest) for lane in lanes if row < len(lane)][:limit]
 
     def _list_channels(self) -> list[str]:
         # One index seek a channel; DISTINCT would walk the whole backlog.

@@ -20,14 +20,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
 
-from gateway.queues.base import (
-    Delivered,
-    Depth,
-    NotBoundError,
-    Outgoing,
-    QueueUnavailableError,
-    batch_beside_backlog,
-)
+from gateway.queues.base import Delivered, Depth, NotBoundError, Outgoing, QueueUnavailableError
 from gateway.queues.lane import Lane, Tag
 from gateway.queues.link import LOST, Link, describe, is_cancelled
 from gateway.queues.publisher import Publisher
@@ -139,21 +132,21 @@ class RabbitQueue:
         """Wait for a first message, however long the broker is away; channels take turns."""
         self._start_consuming()
         loop = asyncio.get_running_loop()
-        batch = self._take(self._size_of_batch(limit))
+        batch = self._take(limit)
         while not batch:
             self._arrived.clear()
             await self._arrived.wait()
             if self._closed:
                 raise QueueUnavailableError(f"RabbitMQ at {self._consume_link.address}: closed")
-            batch = self._take(self._size_of_batch(limit))
+            batch = self._take(limit)
         deadline = loop.time() + linger
-        while (room := self._size_of_batch(limit) - len(batch)) > 0 and (left := deadline - loop.time()) > 0:
+        while len(batch) < limit and (left := deadline - loop.time()) > 0:
             try:
                 await asyncio.sleep(min(left, _LOOK_SECONDS))
             except asyncio.CancelledError:
                 self._put_back(batch)
                 raise
-            batch += self._take(room)
+            batch += self._take(limit - len(batch))
         return batch
 
     async def ack(self, deliveries: Sequence[Delivered]) -> None:
@@ -179,10 +172,6 @@ class RabbitQueue:
         if not self._consuming:
             self._consuming = True
             self._consume_link.start()
-
-    def _size_of_batch(self, limit: int) -> int:
-        behind = any(len(lane.buffer) > limit for lane in self._lanes)
-        return batch_beside_backlog(limit) if behind else limit
 
     def _take(self, limit: int) -> list[Delivered]:
         batch: list[Delivered] = []

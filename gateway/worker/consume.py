@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from gateway.store.overdue import overdue_stories
 from gateway.store.people import Ours
 from gateway.store.record import Recorded, record
 from gateway.worker.evidence import Rules
+from gateway.worker.pace import Pace
 from gateway.worker.plan import Item
 from normalizer.message import TALLY_TYPE, Message, Tally, Update, parse_wire
 
@@ -77,10 +79,12 @@ class Worker:
 
     async def _consume(self, stop: asyncio.Event) -> None:
         """One batch after the other: what comes while one is recorded is the next, and waits for no other before it."""
+        pace = Pace(self._batch_size)
         while not stop.is_set():
-            batch = await self._next(stop)
+            batch = await self._next(pace.size, stop)
             if batch and await self._handle(batch, stop):
                 await self._acknowledge(batch, stop)
+                pace.note([delivery.channel for delivery in batch if delivery.type != TALLY_TYPE], time.monotonic())
 
     async def _acknowledge(self, batch: Sequence[Delivered], stop: asyncio.Event) -> None:
         """Ack what is recorded, when the queue's disk is full as well: a claim of ours ends only with us."""
@@ -96,9 +100,9 @@ class Worker:
             else:
                 return
 
-    async def _next(self, stop: asyncio.Event) -> list[Delivered]:
+    async def _next(self, size: int, stop: asyncio.Event) -> list[Delivered]:
         """The next batch, or an empty one when it is time to stop."""
-        consuming = asyncio.ensure_future(self._queue.consume(self._batch_size, linger=self._linger))
+        consuming = asyncio.ensure_future(self._queue.consume(size, linger=self._linger))
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)

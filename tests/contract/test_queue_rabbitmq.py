@@ -157,18 +157,6 @@ async def test_an_unroutable_message_is_not_accepted(queue: RabbitQueue, channel
     assert {delivery.receipt_id for delivery in phone} == {f"receipt-phone-{number}" for number in (2, 4, 5)}
 
 
-async def test_batches_are_short_beside_a_backlog(queue: RabbitQueue) -> None:
-    """While more waits on one channel than a batch holds; somebody on another channel is in the first of them."""
-    await queue.publish([make_message(number) for number in range(44)])
-    await take(queue, 1)
-    await until_depth(queue, lambda depth: depth.unacked == 44)  # the broker has handed out what waits
-    await queue.publish([make_message(0, channel="phone")])
-    await until_depth(queue, lambda depth: depth.unacked == 45)
-    batches = [await queue.consume(20) for _ in range(6)]
-    assert [len(batch) for batch in batches] == [5, 5, 5, 5, 5, 19]
-    assert "phone" in {delivery.channel for delivery in batches[0]}
-
-
 async def test_a_channel_nobody_declared_is_refused(queue: RabbitQueue) -> None:
     with pytest.raises(QueueRefusedError, match=r"no queue for fax\.support"):
         await queue.publish([make_message(1, channel="fax")])

@@ -1,0 +1,33 @@
+"""How large a batch is, so that a flood on one channel keeps nobody on another one waiting for long."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+_FLOOD: Final = 0.8  # of a full batch on one channel
+_SHARE: Final = 4
+_REMEMBERED: Final = 1.0  # seconds since somebody wrote on another channel
+
+
+class Pace:
+    """The size of the next batch, at most `largest`.
+
+    Whoever writes has to wait until the batch in hand is recorded, and then for their own. A large batch costs less a
+    message, and a backlog wants that; but while one channel floods and others are in use, batches are a quarter as
+    large: the flood is worked off more slowly, and the others wait for milliseconds and not for tenths of a second.
+    """
+
+    def __init__(self, largest: int) -> None:
+        self.size = self._largest = largest
+        self._others_at = float("-inf")
+
+    def note(self, channels: Sequence[str], now: float) -> None:
+        """A batch of these channels was recorded at `now` (seconds of a clock that never goes back)."""
+        ((_, most),) = Counter(channels).most_common(1) or [("", 0)]
+        if most < len(channels):
+            self._others_at = now
+        flooded = len(channels) >= self.size * _FLOOD and most >= len(channels) * _FLOOD
+        beside = now - self._others_at < _REMEMBERED
+        self.size = max(1, self._largest // _SHARE) if flooded and beside else self._largest

@@ -1,0 +1,56 @@
+"""Batches are short only while one channel floods and others are in use."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.worker.pace import Pace
+
+QUIET = ["form"] * 3 + ["phone"]
+MIXED = ["form"] * 60 + ["email"] * 30 + ["chat"] * 10
+FLOOD = ["twitter"] * 98 + ["form", "phone"]
+ALONE = ["form"] * 100
+STILL = ["twitter"] * 24 + ["form"]
+
+
+@pytest.mark.parametrize(
+    ("batches", "expected"),
+    [
+        ([], 100),
+        ([(QUIET, 0)], 100),
+        ([(MIXED, 0)], 100),
+        ([(ALONE, 0)], 100),
+        ([(FLOOD, 0)], 25),
+        ([(FLOOD, 0), (STILL, 0.1)], 25),
+        ([(FLOOD, 0), (["twitter"] * 25, 0.5)], 25),
+        ([(FLOOD, 0), (["twitter"] * 25, 1.5)], 100),
+        ([(FLOOD, 0), (QUIET, 0.1)], 100),
+        ([(QUIET, 0), (ALONE, 0.5)], 25),
+        ([(FLOOD, 0), ([], 0.1)], 100),
+    ],
+    ids=[
+        "nothing yet",
+        "little",
+        "a backlog of every channel",
+        "one channel alone",
+        "a flood beside others",
+        "the flood goes on",
+        "others wrote a moment ago",
+        "others have gone",
+        "the flood is over",
+        "a flood begins beside others",
+        "tallies only",
+    ],
+)
+def test_size_of_the_next_batch(batches: list[tuple[list[str], float]], expected: int) -> None:
+    pace = Pace(100)
+    for channels, at in batches:
+        pace.note(channels, at)
+    assert pace.size == expected
+
+
+def test_a_batch_holds_something() -> None:
+    pace = Pace(2)
+    pace.note(["form"], 0)
+    pace.note(["twitter", "twitter"], 0.1)
+    assert pace.size == 1
