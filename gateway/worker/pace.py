@@ -8,7 +8,7 @@ from typing import Final
 
 _FLOOD: Final = 0.8  # of a full batch on one channel
 _SHARE: Final = 4
-_REMEMBERED: Final = 1.0  # seconds since somebody wrote on another channel
+_REMEMBERED: Final = 1.0  # seconds for which a channel is in use after a message
 
 
 class Pace:
@@ -21,13 +21,12 @@ class Pace:
 
     def __init__(self, largest: int) -> None:
         self.size = self._largest = largest
-        self._others_at = float("-inf")
+        self._seen: dict[str, float] = {}  # channel -> when it was last in a batch
 
     def note(self, channels: Sequence[str], now: float) -> None:
         """A batch of these channels was recorded at `now` (seconds of a clock that never goes back)."""
-        ((_, most),) = Counter(channels).most_common(1) or [("", 0)]
-        if most < len(channels):
-            self._others_at = now
+        ((busiest, most),) = Counter(channels).most_common(1) or [("", 0)]
+        self._seen |= dict.fromkeys(channels, now)
         flooded = len(channels) >= self.size * _FLOOD and most >= len(channels) * _FLOOD
-        beside = now - self._others_at < _REMEMBERED
+        beside = any(now - at < _REMEMBERED for channel, at in self._seen.items() if channel != busiest)
         self.size = max(1, self._largest // _SHARE) if flooded and beside else self._largest
