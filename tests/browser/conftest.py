@@ -14,10 +14,17 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from gateway.web import reading
 from tests.browser.witness import Witness
 from tests.web.desk import Desk, make_desk
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that a starting browser keeps busy may stall a store for longer than a person should wait for a page."""
+    monkeypatch.setattr(reading, "READ_SECONDS", 30.0)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
