@@ -5,6 +5,7 @@ A new file is found again only when its folder was fsynced too, and a new folder
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -36,10 +37,17 @@ def make_folder(folder: Path) -> None:
     """
     if folder.is_dir():
         return
-    missing = [above for above in folder.parents if not above.is_dir()]
+    made = [folder, *(above for above in folder.parents if not above.is_dir())]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for made in (folder, *missing):
-        sync(made.parent)
+    try:
+        for one in made:
+            sync(one.parent)
+    except OSError:
+        # It must not be found and trusted next time: a second fsync may succeed without having written anything.
+        with contextlib.suppress(OSError):
+            for one in made:
+                one.rmdir()
+        raise
 
 
 def _privately(path: str, flags: int) -> int:

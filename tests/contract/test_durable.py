@@ -34,6 +34,19 @@ def test_every_folder_made_has_a_durable_name(tmp_path: Path, synced: list[Path]
     assert len(synced) == 3
 
 
+def test_a_folder_whose_name_cannot_be_synced_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks next would find it, and take its name for durable."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="Input/output"):
+        broken.setattr(os, "fsync", fail)
+        make_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    make_folder(tmp_path / "a" / "b")
+
+
 def test_only_we_may_enter_it(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
