@@ -28,6 +28,7 @@ LONGEST_MARK: Final = 64
 _MARK: Final = b"\0body "  # no body begins so: a message is JSON
 # What keeps this process from reading any file; another time the same file may be read.
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
+_UNREAD: Final = ".unread"
 _ABANDONED: Final = 7 * 86_400.0  # seconds; a file set aside as damaged may still be looked at by somebody
 
 A = TypeVar("A")
@@ -61,7 +62,7 @@ class Bodies:
         await asyncio.to_thread(self._unlink, *map(_name_in, marks))
 
     async def sweep(self, named: Collection[bytes]) -> None:
-        """Remove old files that none of these marks names."""
+        """Remove old files that none of these marks names, but none that could not be read."""
         await asyncio.to_thread(self._sweep, {_name_in(mark) for mark in named})
 
     def are_any(self) -> bool:
@@ -98,13 +99,22 @@ class Bodies:
         except OSError as error:
             if error.errno in _PASSING:
                 raise
-            _log.error("the body of a message in %s cannot be read: %s", path, error.strerror)
+            _log.error("%s", self._keep_unread(path, error))
             return mark
+
+    def _keep_unread(self, path: Path, error: OSError) -> str:
+        """Set aside what may still be saved by hand: the row that names it is about to go. A sentence for the log."""
+        sentence = f"the body of a message in {path} cannot be read: {error.strerror}"
+        aside = path.with_suffix(_UNREAD)
+        with contextlib.suppress(OSError):
+            path.rename(aside)
+            sentence += f"; kept as {aside.name}, replay its dead letter once it is mended and has its old name again"
+        return sentence
 
     def _sweep(self, known: Collection[str]) -> None:
         eldest = time.time() - _ABANDONED
         for path in self.folder.iterdir():
-            if path.name not in known and path.stat().st_mtime < eldest:
+            if path.suffix != _UNREAD and path.name not in known and path.stat().st_mtime < eldest:
                 self._unlink(path.name)
 
     def _unlink(self, *names: str) -> None:

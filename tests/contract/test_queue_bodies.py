@@ -88,8 +88,7 @@ async def test_a_body_that_cannot_be_read_keeps_nobody_waiting(
     assert is_mark(letter.body)
     assert f"{body} cannot be read: Is a directory" in caplog.text
     await queue.ack(list(found.values()))
-
-    body.rmdir()
+    body.with_name(f"{body.name}.unread").rmdir()
     held.rename(body)
     await queue.publish([replace(_large(1), body=letter.body)])  # as dead letters are replayed
     assert [delivery.body for delivery in await take(queue, 1)] == [_BODY]
@@ -126,13 +125,14 @@ async def test_bodies_nobody_needs_are_swept_after_a_week(path: Path) -> None:
     folder = path.with_name("queue.db.bodies")
     (needed,) = folder.iterdir()
     (folder / "old").write_bytes(b"left by a crash")
+    (folder / "damaged.unread").write_bytes(b"somebody may mend it")
     (folder / "new").write_bytes(b"its row is about to be written")
-    for aged in (needed, folder / "old"):
+    for aged in (needed, folder / "old", folder / "damaged.unread"):
         os.utime(aged, (time.time() - 8 * 86_400,) * 2)
     again = EmbeddedQueue(path)
     await again.start()
     try:
-        assert {body.name for body in folder.iterdir()} == {needed.name, "new"}
+        assert {body.name for body in folder.iterdir()} == {needed.name, "new", "damaged.unread"}
     finally:
         await again.close()
 
