@@ -57,6 +57,12 @@ class Console:
     async def sign_in(self, page: Page) -> None:
         await page.goto(f"{self.url}/console/login?token={self.runtime.logins.issue()}")
         await expect(page.get_by_role("link", name="Newest")).to_be_visible()
+        await keys_work(page)
+
+
+async def keys_work(page: Page) -> None:
+    """A row can be seen before the deferred script listens for keys; by the load event it does."""
+    await page.wait_for_load_state("load")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -198,9 +204,11 @@ async def test_by_keyboard(console: Console, page: Page) -> None:
     await page.keyboard.type("requester:ann@example.org")
     await page.keyboard.press("Enter")
     await expect(page.locator(".row")).to_have_count(1)
+    await keys_work(page)
     await page.keyboard.press("j")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", level=1)).to_have_text("Parcel arrived broken")
+    await keys_work(page)
     await page.keyboard.press("j")
     await page.keyboard.press("j")
     assert await page.evaluate("document.activeElement.id") == f"c{console.ids['mail_comment'] + 1}"
