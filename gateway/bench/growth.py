@@ -43,7 +43,7 @@ _STRIDE: Final = 100_000  # between the numbers of twins
 _BATCH: Final = 100
 _BATCHES: Final = 20
 _AT_ONCE: Final = 50  # twins made in one transaction
-_GROWING: Final = (
+GROWING: Final = (
     t.customers,
     t.identities,
     t.tickets,
@@ -77,7 +77,7 @@ async def measure_growth(
     intake = _Reading(runtime)
     seeds = await intake.read(SEEDED)
     await _record(runtime.store, seeds)
-    ends = await runtime.store.read(next_ids, [table for table in _GROWING if "id" in table.c])
+    ends = await runtime.store.read(next_ids, [table for table in GROWING if "id" in table.c])
     twins = 0
     for size in sorted(sizes):
         while (twins + 1) * TICKETS < size:
@@ -172,7 +172,7 @@ def make_twins(conn: Connection, ends: Mapping[str, int], first: int, count: int
     if conn.dialect.name == "sqlite":
         driver: Any = conn.connection.driver_connection
         driver.create_function("twin_id", 2, _twin_id, deterministic=True)
-    for table in _GROWING:
+    for table in GROWING:
         names = ", ".join(column.name for column in table.c)
         values = ", ".join(_twinned(column, conn.dialect.name) for column in table.c)
         # Only names and numbers of our own go into these statements.

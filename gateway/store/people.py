@@ -210,7 +210,7 @@ def by_kind(keys: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], dict[str,
 
 
 def among(kinds: Sequence[str]) -> ColumnElement[bool]:
-    """A condition on `identities` in the words of its index, kind first: by value alone every row is looked at."""
+    """A condition on `identities` whose values its index finds: value first, as nearly all share a few kinds."""
     columns = t.identities.c
     each = (and_(columns.kind == kind, one_of(columns.value, f"of_{place}")) for place, kind in enumerate(kinds))
     return or_(false(), *each)

@@ -103,7 +103,7 @@ identities = Table(
     Column("trust", String(16), nullable=False),
     Column("source", Text, nullable=False, default=""),
     Column("created_at", Instant, nullable=False),
-    UniqueConstraint("kind", "value"),
+    UniqueConstraint("value", "kind"),
 )
 
 tickets = Table(

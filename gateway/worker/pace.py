@@ -7,26 +7,34 @@ from collections.abc import Sequence
 from typing import Final
 
 _FLOOD: Final = 0.8  # of a full batch on one channel
-_SHARE: Final = 4
-_REMEMBERED: Final = 1.0  # seconds for which a channel is in use after a message
+_SHARE: Final = 6
+_REMEMBERED: Final = 1.0  # seconds for which a flood lasts after such a batch, and a channel is in use after a message
 
 
 class Pace:
     """The size of the next batch, at most `largest`.
 
     Whoever writes has to wait until the batch in hand is recorded, and then for their own. A large batch costs less a
-    message, and a backlog wants that; but while one channel floods and others are in use, batches are a quarter as
+    message, and a backlog wants that; but while one channel floods and others are in use, batches are a sixth as
     large: the flood is worked off more slowly, and the others wait for milliseconds and not for tenths of a second.
     """
 
     def __init__(self, largest: int) -> None:
         self.size = self._largest = largest
         self._seen: dict[str, float] = {}  # channel -> when it was last in a batch
+        self._flooded: dict[str, float] = {}  # channel -> when it last filled one
 
     def note(self, channels: Sequence[str], now: float) -> None:
         """A batch of these channels was recorded at `now` (seconds of a clock that never goes back)."""
-        ((busiest, most),) = Counter(channels).most_common(1) or [("", 0)]
         self._seen |= dict.fromkeys(channels, now)
-        flooded = len(channels) >= self.size * _FLOOD and most >= len(channels) * _FLOOD
-        beside = any(now - at < _REMEMBERED for channel, at in self._seen.items() if channel != busiest)
-        self.size = max(1, self._largest // _SHARE) if flooded and beside else self._largest
+        ((busiest, most),) = Counter(channels).most_common(1) or [("", 0)]
+        if len(channels) >= self.size * _FLOOD and most >= len(channels) * _FLOOD:
+            self._flooded[busiest] = now
+        crowded = any(
+            now - at < _REMEMBERED and self._is_beside(flooding, now) for flooding, at in self._flooded.items()
+        )
+        self.size = max(1, self._largest // _SHARE) if crowded else self._largest
+
+    def _is_beside(self, flooding: str, now: float) -> bool:
+        """Whether another channel is in use."""
+        return any(now - at < _REMEMBERED for channel, at in self._seen.items() if channel != flooding)
