@@ -10,7 +10,8 @@ QUIET = ["form"] * 3 + ["phone"]
 MIXED = ["form"] * 60 + ["email"] * 30 + ["chat"] * 10
 FLOOD = ["twitter"] * 98 + ["form", "phone"]
 ALONE = ["form"] * 100
-STILL = ["twitter"] * 24 + ["form"]
+STILL = ["twitter"] * 16
+CALLED = ["twitter"] * 10 + ["phone"] * 5 + ["form"]
 
 
 @pytest.mark.parametrize(
@@ -20,13 +21,17 @@ STILL = ["twitter"] * 24 + ["form"]
         ([(QUIET, 0)], 100),
         ([(MIXED, 0)], 100),
         ([(ALONE, 0)], 100),
-        ([(FLOOD, 0)], 25),
-        ([(FLOOD, 0), (STILL, 0.1)], 25),
-        ([(FLOOD, 0), (["twitter"] * 25, 0.5)], 25),
-        ([(FLOOD, 0), (["twitter"] * 25, 1.5)], 100),
-        ([(FLOOD, 0), (QUIET, 0.1)], 100),
-        ([(QUIET, 0), (ALONE, 0.5)], 25),
-        ([(FLOOD, 0), ([], 0.1)], 100),
+        ([(FLOOD, 0)], 16),
+        ([(FLOOD[:15], 0), (QUIET, 0.1)], 100),
+        ([(FLOOD[:40], 0), (QUIET, 0.1)], 16),
+        ([(FLOOD, 0), (STILL, 0.1)], 16),
+        ([(FLOOD, 0), (CALLED, 0.1)], 16),
+        ([(FLOOD, 0), (STILL, 0.5)], 16),
+        ([(FLOOD, 0), (STILL, 1.5)], 100),
+        ([(FLOOD, 0), (QUIET, 0.1)], 16),
+        ([(FLOOD, 0), (QUIET, 1.1)], 100),
+        ([(QUIET, 0), (ALONE, 0.5)], 16),
+        ([(FLOOD, 0), ([], 1.1)], 100),
     ],
     ids=[
         "nothing yet",
@@ -34,9 +39,13 @@ STILL = ["twitter"] * 24 + ["form"]
         "a backlog of every channel",
         "one channel alone",
         "a flood beside others",
+        "a handful is no flood",
+        "a flood that the worker keeps up with",
         "the flood goes on",
+        "somebody calls in the middle of it",
         "others wrote a moment ago",
         "others have gone",
+        "the flood may go on",
         "the flood is over",
         "a flood begins beside others",
         "tallies only",
