@@ -8,9 +8,13 @@ import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.bench.client import BenchError
+
+# As a desk's own server should have them (deploy/SCALING.md); those of the tests are for many small databases, and
+# write every page anew to the log each few seconds.
+_DATABASE: Final = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,14 @@ class Services:
 async def private_services() -> AsyncIterator[Services]:
     """Start both, and delete them afterwards. Raises BenchError with what is missing."""
     async with contextlib.AsyncExitStack() as stack:
-        node, cluster = _create("rabbitmq", "RabbitNode", stack), _create("postgres", "PostgresCluster", stack)
+        node = _create("rabbitmq", "RabbitNode", stack)
+        cluster = _create("postgres", "PostgresCluster", stack, settings=_DATABASE)
         await asyncio.gather(asyncio.to_thread(node.start), asyncio.to_thread(cluster.start))
         store_url = await asyncio.to_thread(cluster.create_database, "frontdesk_bench")
         yield Services(node.fresh_url(), store_url, {"RabbitMQ": node.pid, "PostgreSQL": cluster.pid})
 
 
-def _create(module: str, name: str, stack: contextlib.AsyncExitStack) -> Any:
+def _create(module: str, name: str, stack: contextlib.AsyncExitStack, **options: Any) -> Any:
     # By name: the package does not depend on its tests, and an installed Frontdesk has none.
     try:
         home = importlib.import_module(f"tests.services.{module}")
@@ -42,7 +47,7 @@ def _create(module: str, name: str, stack: contextlib.AsyncExitStack) -> Any:
         ) from None
     missing = importlib.import_module("tests.services.process").MissingProgramError
     try:
-        service = getattr(home, name)()
+        service = getattr(home, name)(**options)
     except missing as error:
         raise BenchError(str(error)) from None
     stack.push_async_callback(asyncio.to_thread, service.stop)

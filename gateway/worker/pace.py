@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-_FLOOD: Final = 0.8  # of a batch on one channel
-_SHARE: Final = 6
-_REMEMBERED: Final = 1.0  # seconds for which a flood lasts after such a batch, and a channel is in use after a message
+_FLOOD: Final = 0.8  # of what came lately, on one channel
+_SHARE: Final = 12
+_MANY: Final = 0.5  # of a full batch: less is no flood, however much of it is of one channel
+_IN_USE: Final = 0.4  # what is left of one message after 0.9 s
 
 
 class Pace:
     """The size of the next batch, at most `largest`.
 
     Whoever writes has to wait until the batch in hand is recorded, and then for their own. A large batch costs less a
-    message, and a backlog wants that; but while one channel floods and others are in use, batches are a sixth as
+    message, and a backlog wants that; but while one channel floods and others are in use, batches are a twelfth as
     large: the flood is worked off more slowly, and the others wait for milliseconds and not for tenths of a second.
     """
 
     def __init__(self, largest: int) -> None:
         self.size = self._largest = largest
-        self._short = max(1, largest // _SHARE)
-        self._seen: dict[str, float] = {}  # channel -> when it was last in a batch
-        self._flooded: dict[str, float] = {}  # channel -> when it last made up nearly all of one
+        self._lately: dict[str, float] = {}  # channel -> messages, each fading to 1/e in a second
+        self._noted = 0.0
 
     def note(self, channels: Sequence[str], now: float) -> None:
         """A batch of these channels was recorded at `now` (seconds of a clock that never goes back)."""
-        self._seen |= dict.fromkeys(channels, now)
-        ((busiest, most),) = Counter(channels).most_common(1) or [("", 0)]
-        if len(channels) >= self._short and most >= len(channels) * _FLOOD:
-            self._flooded[busiest] = now
-        flooding = [channel for channel, at in self._flooded.items() if now - at < _REMEMBERED]
-        crowded = any(self._is_beside(channel, now) for channel in flooding)
-        self.size = self._short if crowded else self._largest
+        left, self._noted = math.exp(self._noted - now), now
+        came = Counter(channels)
+        lately = {channel: count * left for channel, count in self._lately.items()}
+        self._lately = {channel: lately.get(channel, 0) + came[channel] for channel in {**lately, **came}}
+        self.size = max(1, self._largest // _SHARE) if self._is_flooded() else self._largest
 
-    def _is_beside(self, flooding: str, now: float) -> bool:
-        """Whether another channel is in use."""
-        return any(now - at < _REMEMBERED for channel, at in self._seen.items() if channel != flooding)
+    def _is_flooded(self) -> bool:
+        """Whether nearly all is of one channel, and some is not."""
+        everything, most = sum(self._lately.values()), max(self._lately.values(), default=0.0)
+        others = everything - most
+        return everything >= self._largest * _MANY and most >= everything * _FLOOD and others >= _IN_USE

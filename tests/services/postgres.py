@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,9 +48,13 @@ def find_program_folder() -> Path:
 
 
 class PostgresCluster:
-    """Create it, `start()` it, `stop()` it at the end. Methods block; call them through `asyncio.to_thread`."""
+    """Create it, `start()` it, `stop()` it at the end. Methods block; call them through `asyncio.to_thread`.
 
-    def __init__(self) -> None:
+    `settings`: of the server, in the place of those for tests.
+    """
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = _SETTINGS | (settings or {})
         self._programs = find_program_folder()
         self._folder = Path(tempfile.mkdtemp(prefix="frontdesk-postgres-"))
         self._password = secrets.token_hex(16)
@@ -74,7 +78,7 @@ class PostgresCluster:
         """Start it, or start it again after `kill()`, with everything that was committed."""
         if self._child is not None and self._child.running:
             return
-        options = [f"-c{name}={value}" for name, value in (_SETTINGS | self._recovery()).items()]
+        options = [f"-c{name}={value}" for name, value in (self._settings | self._recovery()).items()]
         place = ["-D", str(self._folder / "data"), "-p", str(self.port), "-k", str(self._folder)]
         command = self._unprivileged([str(self._programs / "postgres"), *place, *options])
         self._child = Child(command, log=self._folder / "server.log", folder=self._folder)

@@ -7,11 +7,11 @@ import pytest
 from gateway.worker.pace import Pace
 
 QUIET = ["form"] * 3 + ["phone"]
-MIXED = ["form"] * 60 + ["email"] * 30 + ["chat"] * 10
+MIXED = ["form"] * 65 + ["email"] * 25 + ["chat"] * 10
 FLOOD = ["twitter"] * 98 + ["form", "phone"]
 ALONE = ["form"] * 100
-STILL = ["twitter"] * 16
-CALLED = ["twitter"] * 10 + ["phone"] * 5 + ["form"]
+STILL = ["twitter"] * 8
+CALLED = ["twitter"] * 2 + ["phone"] * 5 + ["form"]
 
 
 @pytest.mark.parametrize(
@@ -20,23 +20,25 @@ CALLED = ["twitter"] * 10 + ["phone"] * 5 + ["form"]
         ([], 100),
         ([(QUIET, 0)], 100),
         ([(MIXED, 0)], 100),
+        ([(MIXED, 0), (["form"] * 30, 0.1)], 100),
         ([(ALONE, 0)], 100),
-        ([(FLOOD, 0)], 16),
-        ([(FLOOD[:15], 0), (QUIET, 0.1)], 100),
-        ([(FLOOD[:40], 0), (QUIET, 0.1)], 16),
-        ([(FLOOD, 0), (STILL, 0.1)], 16),
-        ([(FLOOD, 0), (CALLED, 0.1)], 16),
-        ([(FLOOD, 0), (STILL, 0.5)], 16),
-        ([(FLOOD, 0), (STILL, 1.5)], 100),
-        ([(FLOOD, 0), (QUIET, 0.1)], 16),
+        ([(FLOOD, 0)], 8),
+        ([(FLOOD[-40:], 0)], 100),
+        ([(FLOOD[-40:], 0), (FLOOD[-40:], 0.1)], 8),
+        ([(FLOOD, 0), (STILL, 0.1)], 8),
+        ([(FLOOD, 0), (CALLED, 0.1)], 8),
+        ([(FLOOD, 0), (STILL, 0.5)], 8),
+        ([(FLOOD, 0), *((STILL, place / 100) for place in range(200))], 100),
+        ([(FLOOD, 0), (QUIET, 0.1)], 8),
         ([(FLOOD, 0), (QUIET, 1.1)], 100),
-        ([(QUIET, 0), (ALONE, 0.5)], 16),
+        ([(QUIET, 0), (ALONE, 0.5)], 8),
         ([(FLOOD, 0), ([], 1.1)], 100),
     ],
     ids=[
         "nothing yet",
         "little",
         "a backlog of every channel",
+        "and for a moment of one",
         "one channel alone",
         "a flood beside others",
         "a handful is no flood",
@@ -61,5 +63,5 @@ def test_size_of_the_next_batch(batches: list[tuple[list[str], float]], expected
 def test_a_batch_holds_something() -> None:
     pace = Pace(2)
     pace.note(["form"], 0)
-    pace.note(["twitter", "twitter"], 0.1)
+    pace.note(["twitter"] * 5, 0.1)
     assert pace.size == 1
