@@ -54,7 +54,7 @@ class PostgresCluster:
     """
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        self._settings = _SETTINGS | (settings or {})
+        self._settings = {**_SETTINGS, **(settings or {})}
         self._programs = find_program_folder()
         self._folder = Path(tempfile.mkdtemp(prefix="frontdesk-postgres-"))
         self._password = secrets.token_hex(16)
