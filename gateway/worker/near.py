@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import filterfalse
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -65,7 +66,7 @@ def confirm(
     All of them, because each is the same matter: taking only the best would make the order of arrival matter. None
     when the author said more than `MAX_CANDIDATES` things within the window.
     """
-    if not new.author or weight(new.text) < MIN_WEIGHT:
+    if not new.author:
         return []
     around = [other for other in candidates if other.author == new.author and abs(other.at - new.at) <= window]
     if len(around) > MAX_CANDIDATES:
@@ -100,8 +101,8 @@ class _Words(NamedTuple):
 def _read(text: str) -> _Words:
     plain = " ".join(unicodedata.normalize("NFKC", text[: 2 * MAX_LENGTH]).casefold().split())
     runs = plain.translate(_BETWEEN).split() if plain.isascii() else _RUN.findall(plain)
-    # Most are words of letters only, and asked for that first: a pattern takes longer to say so.
-    names = frozenset(run.strip("#.:-–*_/=+€$£") for run in runs if not run.isalpha() and _NUMBER.search(run))
+    unspelt = filterfalse(str.isalpha, runs)  # most are words of letters only, which a pattern takes longer to say
+    names = frozenset(run.strip("#.:-–*_/=+€$£") for run in unspelt if _NUMBER.search(run))
     return _Words(plain, names, weight(plain))
 
 
