@@ -10,7 +10,7 @@ from typing import Final
 _FLOOD: Final = 0.8  # of what came lately, on one channel
 _SHARE: Final = 12
 _MANY: Final = 0.5  # of a full batch: less is no flood, however much of it is of one channel
-_IN_USE: Final = 0.4  # what is left of one message after 0.9 s
+_IN_USE: Final = 1.0  # seconds after a message
 
 
 class Pace:
@@ -24,18 +24,21 @@ class Pace:
     def __init__(self, largest: int) -> None:
         self.size = self._largest = largest
         self._lately: dict[str, float] = {}  # channel -> messages, each fading to 1/e in a second
+        self._seen: dict[str, float] = {}  # channel -> when it was last in a batch
         self._noted = 0.0
 
     def note(self, channels: Sequence[str], now: float) -> None:
         """A batch of these channels was recorded at `now` (seconds of a clock that never goes back)."""
         left, self._noted = math.exp(self._noted - now), now
         came = Counter(channels)
-        lately = {channel: count * left for channel, count in self._lately.items()}
-        self._lately = {channel: lately.get(channel, 0) + came[channel] for channel in {**lately, **came}}
-        self.size = max(1, self._largest // _SHARE) if self._is_flooded() else self._largest
+        self._seen |= dict.fromkeys(came, now)
+        self._lately = {channel: self._lately.get(channel, 0) * left + came[channel] for channel in self._seen}
+        self.size = max(1, self._largest // _SHARE) if self._is_flooded(now) else self._largest
 
-    def _is_flooded(self) -> bool:
-        """Whether nearly all is of one channel, and some is not."""
-        everything, most = sum(self._lately.values()), max(self._lately.values(), default=0.0)
-        others = everything - most
-        return everything >= self._largest * _MANY and most >= everything * _FLOOD and others >= _IN_USE
+    def _is_flooded(self, now: float) -> bool:
+        """Whether nearly all is of one channel, and another one is in use."""
+        everything = sum(self._lately.values())
+        busiest = max(self._lately, key=self._lately.__getitem__, default="")
+        if everything < self._largest * _MANY or self._lately[busiest] < everything * _FLOOD:
+            return False
+        return any(now - at < _IN_USE for channel, at in self._seen.items() if channel != busiest)

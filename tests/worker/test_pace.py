@@ -29,6 +29,13 @@ CALLED = ["twitter"] * 2 + ["phone"] * 5 + ["form"]
         ([(FLOOD, 0), (CALLED, 0.1)], 8),
         ([(FLOOD, 0), (STILL, 0.5)], 8),
         ([(FLOOD, 0), *((STILL, place / 100) for place in range(200))], 100),
+        (
+            [
+                *((ALONE, place / 10) for place in range(20)),
+                *((["email"] * 100, 3 + place / 10) for place in range(20)),
+            ],
+            100,
+        ),
         ([(FLOOD, 0), (QUIET, 0.1)], 8),
         ([(FLOOD, 0), (QUIET, 1.1)], 100),
         ([(QUIET, 0), (ALONE, 0.5)], 8),
@@ -47,6 +54,7 @@ CALLED = ["twitter"] * 2 + ["phone"] * 5 + ["form"]
         "somebody calls in the middle of it",
         "others wrote a moment ago",
         "others have gone",
+        "one flood after another",
         "the flood may go on",
         "the flood is over",
         "a flood begins beside others",
