@@ -84,17 +84,13 @@ def lock_ledger(conn: Connection) -> None:
     lock (BEGIN IMMEDIATE) does the same by itself.
 
     Everything read under the lock has an index. While tables are young PostgreSQL prefers to scan them whole, and keeps
-    that plan for a prepared statement long after they have grown: it is told not to, until the transaction ends. And it
-    is told to plan each statement once, not anew for the values of its first five batches: no plan depends on them.
+    that plan for a prepared statement long after they have grown: it is told not to, until the transaction ends.
     """
     if conn.dialect.name == "postgresql":
         conn.execute(_LOCK, {"key": _LEDGER_LOCK})
 
 
-_LOCK: Final = text(
-    "SELECT pg_advisory_xact_lock(:key), set_config('enable_seqscan', 'off', true), "
-    "set_config('plan_cache_mode', 'force_generic_plan', true)"
-)
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(:key), set_config('enable_seqscan', 'off', true)")
 
 
 def is_transient(error: BaseException) -> bool:
