@@ -11,6 +11,7 @@ _FLOOD: Final = 0.8  # of what came lately, on one channel
 _SHARE: Final = 12
 _MANY: Final = 0.5  # of a full batch: less is no flood, however much of it is of one channel
 _IN_USE: Final = 1.0  # seconds after a message
+_FORGOTTEN: Final = 10.0  # seconds after the last one: strangers on the broker may name channels as they like
 
 
 class Pace:
@@ -31,7 +32,8 @@ class Pace:
         """A batch of these channels was recorded at `now` (seconds of a clock that never goes back)."""
         left, self._noted = math.exp(self._noted - now), now
         came = Counter(channels)
-        self._seen |= dict.fromkeys(came, now)
+        recent = {channel: at for channel, at in self._seen.items() if now - at < _FORGOTTEN}
+        self._seen = recent | dict.fromkeys(came, now)
         self._lately = {channel: self._lately.get(channel, 0) * left + came[channel] for channel in self._seen}
         self.size = max(1, self._largest // _SHARE) if self._is_flooded(now) else self._largest
 

@@ -68,6 +68,13 @@ def test_size_of_the_next_batch(batches: list[tuple[list[str], float]], expected
     assert pace.size == expected
 
 
+def test_channels_are_forgotten() -> None:
+    pace = Pace(100)
+    for number in range(1_000):
+        pace.note([f"made up {number}"], number)
+    assert len(pace._seen) == len(pace._lately) <= 10
+
+
 def test_a_batch_holds_something() -> None:
     pace = Pace(2)
     pace.note(["form"], 0)
