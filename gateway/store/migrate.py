@@ -20,7 +20,7 @@ def migrate(conn: Connection) -> tuple[str | None, str]:
     """Upgrade to the newest revision; returns (revision before, revision now). Safe to run in several processes.
 
     A database that a newer version has migrated is left as it is: during a rolling restart processes of both run, and
-    one of the older that starts again has to go on. Migrations only add, so that it can.
+    one of the older that starts again has to go on. Migrations take nothing away that it uses, so that it can.
     """
     if conn.dialect.name == "postgresql":
         conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})

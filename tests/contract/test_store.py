@@ -13,18 +13,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.store import cursors
 from gateway.store import tables as t
 from gateway.store.engine import Store, is_transient, open_store
-from gateway.store.migrate import migrate, newest_revision
+from gateway.store.migrate import _config, migrate, newest_revision
 from gateway.store.record import record
 from gateway.worker.consume import Worker
 from normalizer.message import Message
@@ -72,6 +73,25 @@ async def test_a_database_of_a_newer_version_is_left_as_it_is(store: Store) -> N
     await store.write(migrate)
     await store.write(lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = '9999'")) and None)
     assert await store.write(migrate) == ("9999", "9999")
+
+
+async def test_identities_turn_round_and_stay(store: Store) -> None:
+    """Revision 0005 writes them anew on SQLite: all are there afterwards, and each still belongs to one customer."""
+    await store.write(record, [mail("a@x", "alice"), mail("b@x", "bob")], NOW)
+    before = await store.read(lambda conn: conn.execute(select(t.identities).order_by(t.identities.c.id)).all())
+
+    def go_back(conn: Connection) -> None:
+        config = _config()
+        config.attributes["connection"] = conn
+        command.downgrade(config, "0004")
+
+    await store.write(go_back)
+    assert await store.write(migrate) == ("0004", newest_revision())
+    assert await store.read(lambda conn: conn.execute(select(t.identities).order_by(t.identities.c.id)).all()) == before
+    assert len(before) == 2
+    again = "INSERT INTO identities SELECT 99, customer_id, kind, value, trust, source, created_at FROM identities"
+    with pytest.raises(IntegrityError):
+        await store.write(lambda conn: conn.execute(text(f"{again} WHERE id = {before[0].id}")) and None)
 
 
 async def test_a_failure_keeps_nothing(store: Store) -> None:
