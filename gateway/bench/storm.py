@@ -78,9 +78,10 @@ def stormed(found: Storm) -> Table:
         for channel in found.quiet_ms
     ]
     quiet, stormy = (
-        (f"{when}: accept p99", "accept to visible p50", "p99", "both p99") for when in ("quiet", "in the storm")
+        (f"{when}: accept p99", "accept to visible p50", "p99", "due to visible p99")
+        for when in ("quiet", "in the storm")
     )
-    return Table((how, *quiet, *stormy, "accept to visible, p99 to p99 (< 2)", "both"), rows)
+    return Table((how, *quiet, *stormy, "accept to visible, p99 to p99 (< 2)", "due to visible"), rows)
 
 
 async def measure_storm(plan: Plan, folder: Path, *, seconds: float = _SECONDS, turns: int = _TURNS) -> Storm:
