@@ -18,6 +18,7 @@ from typing import Final
 
 from gateway.queues.base import Delivered, Depth, Outgoing, Queue, QueueRefusedError, QueueUnavailableError
 from gateway.queues.embedded import EmbeddedQueue
+from gateway.queues.link import is_cancelled
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class FailoverQueue:
 
     async def _drain_forever(self) -> None:
         pause = _FIRST_PAUSE
-        while True:
+        while not is_cancelled():  # the broker's client may have kept it
             try:
                 well = await self._drain_once()
             except Exception:  # a drainer that ended would leave accepted messages on this disk, unseen

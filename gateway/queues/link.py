@@ -140,6 +140,7 @@ class Link:
                 await declare(connection, self._topology)
                 vital = await self._on_open(connection)
             reached = True
+            _let_go()
             self._connection = connection
             self.trouble = ""
             self._settled.set()
@@ -205,6 +206,13 @@ def describe(error: BaseException | None) -> str:
 
 def _cause_of(end: asyncio.Future[None]) -> BaseException | None:
     return None if end.cancelled() else end.exception()
+
+
+def _let_go() -> None:
+    """Raises CancelledError for one that the library has kept: `asyncio.wait_for` of Python 3.11, which it uses, drops
+    a cancellation that comes together with the answer (https://github.com/python/cpython/issues/86296)."""
+    if is_cancelled():
+        raise asyncio.CancelledError
 
 
 def is_cancelled() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -214,6 +215,29 @@ async def test_an_unexpected_error_does_not_end_the_drainer(
     await until(lambda: _asked_often(broker, asked + 2))
     broker.answer = None
     await until(lambda: _is_empty(queue))
+
+
+async def test_closing_ends_the_drainer_whose_cancellation_the_broker_kept(
+    broker: ScriptedBroker, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = asyncio.Event()
+
+    async def publish(_messages: Sequence[Outgoing]) -> None:
+        met.set()
+        with contextlib.suppress(asyncio.CancelledError):  # the confirm came at the same moment
+            await asyncio.Event().wait()
+
+    former = opener(broker)
+    broker.answer = QueueUnavailableError("away")
+    await former.start()
+    await former.publish([make_message(1)])
+    await former.close()
+    monkeypatch.setattr(broker, "publish", publish)
+    queue = opener(broker)
+    await queue.start()
+    await met.wait()
+    async with asyncio.timeout(10):
+        await queue.close()
 
 
 async def test_a_message_that_cannot_be_published_does_not_hold_up_its_neighbours(
