@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
+from itertools import count
 from typing import Any
 
 from pydantic_core import to_json
@@ -40,9 +41,10 @@ def insert_all(conn: Connection, table: Table, rows: Rows) -> None:
 class Inserts:
     """Rows of several tables that are written together.
 
-    On PostgreSQL they are one statement that gets each table's rows as one JSON document. A COPY of each table takes
-    two round trips, and either side spends more on those than on the rows; as arrays, asyncpg examines every value.
-    References between the rows are checked once all are there.
+    On PostgreSQL they are one statement that gets each table's rows as one JSON document, and what may be long in them
+    (texts, files) as arrays beside it: the server reads JSON an octet at a time, and bytes are twice as many in it. A
+    COPY of each table takes two round trips, and either side spends more on those than on the rows; of an array,
+    asyncpg examines every value. References between the rows are checked once all are there.
     """
 
     def __init__(self, conn: Connection) -> None:
@@ -80,10 +82,10 @@ def _insert_together(conn: Connection, wanted: Wanted, rows: Mapping[str, Rows])
     """Through asyncpg, which keeps the statement prepared, inside the transaction that SQLAlchemy has begun."""
     if not wanted:
         return
-    documents = [to_json(_complete(name, columns, rows[name])).decode() for name, columns, _ in wanted]
+    given = [value for name, columns, _ in wanted for value in _give(name, columns, rows[name])]
     driver: Any = conn.connection.driver_connection  # an asyncpg.Connection
     try:
-        await_only(driver.execute(_together(wanted, conn.dialect), *documents))
+        await_only(driver.execute(_together(wanted, conn.dialect), *given))
     except Exception as error:
         if getattr(error, "sqlstate", None) is None:
             raise
@@ -93,36 +95,50 @@ def _insert_together(conn: Connection, wanted: Wanted, rows: Mapping[str, Rows])
 
 @lru_cache(maxsize=500)
 def _together(wanted: Wanted, dialect: Dialect) -> str:
-    *before, last = (_from_json(dialect, place, *each) for place, each in enumerate(wanted, 1))
-    named = ", ".join(f"part_{place} AS ({part})" for place, part in enumerate(before, 1))
+    places = count(1)
+    *before, last = (_insert_given(dialect, places, *each) for each in wanted)
+    named = ", ".join(f"part_{number} AS ({part})" for number, part in enumerate(before, 1))
     return f"WITH {named} {last}" if named else last
 
 
-def _from_json(dialect: Dialect, place: int, table: str, brought: tuple[str, ...], doubtful: bool) -> str:
-    columns = [t.metadata.tables[table].c[name] for name in (*brought, *_left_out(table, brought))]
-    quote = dialect.identifier_preparer.quote
-    names = ", ".join(quote(column.name) for column in columns)
-    types = ", ".join(f"{quote(column.name)} {column.type.compile(dialect)}" for column in columns)
+def _insert_given(dialect: Dialect, places: Iterator[int], name: str, brought: tuple[str, ...], doubtful: bool) -> str:
+    table, quote = t.metadata.tables[name], dialect.identifier_preparer.quote
+    short, long = _by_length(name, brought)
+    types = {column: table.c[column].type.compile(dialect) for column in (*short, *long)}
+    described = ", ".join(f"{quote(column)} {types[column]}" for column in short)
+    sources = [f"json_to_recordset(${next(places)}::json) AS ({described})"]
+    sources += [f"unnest(${next(places)}::{types[column]}[])" for column in long]
+    names = ", ".join(map(quote, types))
     known = " ON CONFLICT DO NOTHING" if doubtful else ""
-    return f"INSERT INTO {table} ({names}) SELECT * FROM json_to_recordset(${place}::json) AS given ({types}){known}"  # noqa: S608  every name is ours
+    # Side by side, row by row (PostgreSQL's manual, 7.2.1.4).
+    return f"INSERT INTO {name} ({names}) SELECT * FROM ROWS FROM ({', '.join(sources)}) AS given ({names}){known}"  # noqa: S608  every name is ours
 
 
-def _complete(table: str, brought: tuple[str, ...], rows: Rows) -> Rows:
-    """With the defaults of what they leave out, and bytes as PostgreSQL reads them (its manual, bytea hex format)."""
-    columns = t.metadata.tables[table].c
-    defaults = {name: _default(columns[name]) for name in _left_out(table, brought)}
-    binary = [name for name in brought if isinstance(columns[name].type, LargeBinary)]
-    if not defaults and not binary:
-        return rows
-    return [
-        row | defaults | {name: f"\\x{row[name].hex()}" for name in binary if row[name] is not None} for row in rows
-    ]
+def _give(name: str, brought: tuple[str, ...], rows: Rows) -> list[Any]:
+    """The parameters of a table's rows: the document, then each long column."""
+    short, long = _by_length(name, brought)
+    columns = t.metadata.tables[name].c
+    defaults = {column: _default(columns[column]) for column in _left_out(name, brought)}
+    if defaults:
+        rows = [defaults | row for row in rows]
+    document = [{column: row[column] for column in short} for row in rows] if long else rows
+    return [to_json(document).decode(), *([row[column] for row in rows] for column in long)]
+
+
+@cache
+def _by_length(name: str, brought: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns of rows that travel in the document, and those that travel by themselves."""
+    columns = t.metadata.tables[name].c
+    names = (*brought, *_left_out(name, brought))
+    long = tuple(column for column in names if isinstance(columns[column].type, LargeBinary | t.Body))
+    return tuple(column for column in names if column not in long), long
 
 
 @cache
 def _left_out(table: str, brought: tuple[str, ...]) -> tuple[str, ...]:
     columns = t.metadata.tables[table].c
-    return tuple(column.name for column in columns if column.default is not None and column.name not in brought)
+    # As plain strings: SQLAlchemy's are of a class of its own, which takes `to_json` 3 us a name.
+    return tuple(str(column.name) for column in columns if column.default is not None and column.name not in brought)
 
 
 def _default(column: Column[Any]) -> Any:

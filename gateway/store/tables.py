@@ -60,6 +60,10 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC)
 
 
+class Body(Text):
+    """A text that may be long: a customer's words, html. It travels by itself (`inserting`), not inside a document."""
+
+
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in INTEGER keys
 Document = JSON().with_variant(JSONB(), "postgresql")
 
@@ -164,9 +168,9 @@ comments = Table(
     Column("author_trust", String(16), nullable=False, default="unverified"),
     Column("author_evidence", Text, nullable=False, default=""),
     Column("subject", Text, nullable=False, default=""),
-    Column("text", Text, nullable=False, default=""),
-    Column("full_text", Text, nullable=False, default=""),
-    Column("html", Text, nullable=False, default=""),
+    Column("text", Body, nullable=False, default=""),
+    Column("full_text", Body, nullable=False, default=""),
+    Column("html", Body, nullable=False, default=""),
     Column("language", String(35), nullable=False, default=""),
     Column("public", Boolean, nullable=False, default=True),
     Column("verdict", String(24), nullable=False, default="new"),  # new, repeat, near_repeat, id_reused
