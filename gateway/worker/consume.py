@@ -13,7 +13,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -50,6 +50,21 @@ class _Read:
     item: Message | Update
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Deliveries that are recorded together, and what their bodies say."""
+
+    deliveries: Sequence[Delivered]
+    read: list[_Read] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
+    dead: list[tuple[Delivered, str]] = field(default_factory=list)
+
+    @property
+    def channels(self) -> list[str]:
+        """Of the messages among them."""
+        return [delivery.channel for delivery in self.deliveries if delivery.type != TALLY_TYPE]
+
+
 class Worker:
     """Consumes, records, acknowledges. Any number of them may run at once, in any number of processes."""
 
@@ -80,18 +95,22 @@ class Worker:
     async def _consume(self, stop: asyncio.Event) -> None:
         """One batch after the other: what comes while one is recorded is the next, and waits for no other before it.
 
-        A batch is acknowledged while the next is fetched, which costs the embedded queue one commit and not two.
+        A batch is acknowledged while the next is fetched, which costs the embedded queue one commit and not two. Behind
+        a full batch there is a backlog, and the next one is fetched and read while the database is at work.
         """
         pace = Pace(self._batch_size)
         acknowledging: asyncio.Task[None] | None = None
+        following: asyncio.Task[_Batch] | None = None
         async with asyncio.TaskGroup() as tasks:
-            while not stop.is_set():
-                batch = await self._next(pace.size, stop)
+            while following or not stop.is_set():
+                batch = await (following or self._next(pace.size, stop))
                 if acknowledging is not None:
                     await acknowledging
-                if batch and await self._handle(batch, stop):
-                    acknowledging = tasks.create_task(self._acknowledge(batch, stop))
-                    pace.note([delivery.channel for delivery in batch if delivery.type != TALLY_TYPE], time.monotonic())
+                has_backlog = len(batch.deliveries) >= self._batch_size and not stop.is_set()
+                following = tasks.create_task(self._next(pace.size, stop)) if has_backlog else None
+                if batch.deliveries and await self._handle(batch, stop):
+                    acknowledging = tasks.create_task(self._acknowledge(batch.deliveries, stop))
+                    pace.note(batch.channels, time.monotonic())
 
     async def _acknowledge(self, batch: Sequence[Delivered], stop: asyncio.Event) -> None:
         """Ack what is recorded, when the queue's disk is full as well: a claim of ours ends only with us."""
@@ -107,49 +126,34 @@ class Worker:
             else:
                 return
 
-    async def _next(self, size: int, stop: asyncio.Event) -> list[Delivered]:
-        """The next batch, or an empty one when it is time to stop."""
+    async def _next(self, size: int, stop: asyncio.Event) -> _Batch:
+        """The next batch, read; an empty one when it is time to stop."""
         consuming = asyncio.ensure_future(self._queue.consume(size, linger=self._linger))
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if consuming.done():
-                return consuming.result()
-            return []
+            return await _read(consuming.result() if consuming.done() else ())
         except QueueUnavailableError as error:
             _log.warning("the queue is away: %s", error)
             await _pause(_FIRST_PAUSE, stop)
-            return []
+            return _Batch(())
         finally:
             stopping.cancel()
             if not consuming.done():
                 consuming.cancel()
 
-    async def _handle(self, batch: Sequence[Delivered], stop: asyncio.Event) -> bool:
+    async def _handle(self, batch: _Batch, stop: asyncio.Event) -> bool:
         """Record a batch, whatever it takes; False only when told to stop first."""
-        tallies: list[Tally] = []
-        read: list[_Read] = []
-        dead: list[tuple[Delivered, str]] = []
-        for delivery in batch:
-            try:
-                item = parse_wire(delivery.type, delivery.body)
-            except ValueError as error:
-                dead.append((delivery, f"not a message of the queue contract: {_short(error)}"))
-                continue
-            if isinstance(item, Tally):
-                tallies.append(item)
-            else:
-                read.append(_Read(delivery, item))
         pause = _FIRST_PAUSE
         while True:
             try:
-                read = await self._record(read, dead)
-                await self._bury(dead)
-                await self._note(tallies)
+                batch.read = await self._record(batch.read, batch.dead)
+                await self._bury(batch.dead)
+                await self._note(batch.tallies)
             except Exception as error:
                 if not is_transient(error):
                     raise
-                _log.warning("the store is away, holding %d messages: %s", len(batch), _short(error))
+                _log.warning("the store is away, holding %d messages: %s", len(batch.deliveries), _short(error))
                 if await _pause(pause, stop):
                     return False
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -215,7 +219,7 @@ class Worker:
                 tallies = [letter for letter in letters if letter.type == TALLY_TYPE]
                 messages = [letter for letter in letters if letter.type != TALLY_TYPE]
                 await self._bury([(letter, letter.reason or "delivered too often") for letter in messages])
-                if tallies and not await self._handle(tallies, stop):
+                if tallies and not await self._handle(await _read(tallies), stop):
                     return
                 await self._queue.ack(letters)
                 await self._try_once_more(messages, stop)
@@ -233,7 +237,7 @@ class Worker:
         """
         for letter in letters:
             if is_overdelivered(letter.reason):
-                await self._handle([letter], stop)
+                await self._handle(await _read([letter]), stop)
 
     async def _notice_silence(self, stop: asyncio.Event) -> None:
         """Open tickets for calls the provider never finished telling us about."""
@@ -260,6 +264,23 @@ class Worker:
                 _log.debug("recorded one", extra=told)
         outcomes = Counter(result.outcome for result in results)
         _log.info("recorded", extra={"messages": len(results), "again": len(read) - len(results), **outcomes})
+
+
+async def _read(deliveries: Sequence[Delivered]) -> _Batch:
+    """What they say, with a turn for others after each: a batch is read while another one is being recorded."""
+    batch = _Batch(deliveries)
+    for delivery in deliveries:
+        try:
+            item = parse_wire(delivery.type, delivery.body)
+        except ValueError as error:
+            batch.dead.append((delivery, f"not a message of the queue contract: {_short(error)}"))
+            continue
+        if isinstance(item, Tally):
+            batch.tallies.append(item)
+        else:
+            batch.read.append(_Read(delivery, item))
+        await asyncio.sleep(0)
+    return batch
 
 
 def _dead_row(delivery: Delivered, reason: str) -> dict[str, Any]:
