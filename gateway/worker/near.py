@@ -33,6 +33,7 @@ WINDOW: Final = timedelta(minutes=60)  # default of the setting near_duplicate_w
 MAX_LENGTH: Final = 4_000  # letters; comparing takes time that grows with their square: 1 ms for two such texts
 MAX_CANDIDATES: Final = 50  # who says more within the window is a machine, and its alerts are not compared
 _TAIL: Final = 400  # characters a signature may add
+_WEIGHED: Final = 2_000  # characters of the beginning
 _TYPO: Final = 60.0  # percent of equal letters in a word and its misspelling
 
 
@@ -99,11 +100,13 @@ class _Words(NamedTuple):
 
 
 def _read(text: str) -> _Words:
-    plain = " ".join(unicodedata.normalize("NFKC", text[: 2 * MAX_LENGTH]).casefold().split())
+    beginning = text[: 2 * MAX_LENGTH]
+    composed = beginning if beginning.isascii() else unicodedata.normalize("NFKC", beginning)
+    plain = " ".join(composed.casefold().split())
     runs = plain.translate(_BETWEEN).split() if plain.isascii() else _RUN.findall(plain)
     unspelt = filterfalse(str.isalpha, runs)  # most are words of letters only, which a pattern takes longer to say
     names = frozenset(run.strip("#.:-–*_/=+€$£") for run in unspelt if _NUMBER.search(run))
-    return _Words(plain, names, weight(plain))
+    return _Words(plain, names, _weigh(plain[:_WEIGHED].rstrip()))
 
 
 def _may_agree(one: _Words, other: _Words) -> bool:
@@ -124,8 +127,11 @@ def _ratio(one: str, other: str, least: float) -> float:
 
 def weight(text: str) -> int:
     """How much a text says, in letters of a script that spells; a character of a script without spaces counts twice."""
-    beginning = text[:2_000]
-    return len(" ".join(beginning.split())) + (0 if beginning.isascii() else len(_UNSPACED.findall(beginning)))
+    return _weigh(" ".join(text[:_WEIGHED].split()))
+
+
+def _weigh(words: str) -> int:
+    return len(words) + (0 if words.isascii() else len(_UNSPACED.findall(words)))
 
 
 _UNSPACED: Final = re.compile(f"[{UNSPACED}]")
