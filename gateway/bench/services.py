@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from typing import Any, Final
 
 from gateway.bench.client import BenchError
 
+_MIB: Final = 1 << 20
+_QUARTER: Final = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // _MIB
 # As a desk's own server should have them (deploy/SCALING.md); those of the tests are for many small databases, and
 # write every page anew to the log each few seconds.
-_DATABASE: Final = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
+_DATABASE: Final = {"shared_buffers": f"{_QUARTER}MB", "max_wal_size": "4GB"}
 
 
 @dataclass(frozen=True, slots=True)
