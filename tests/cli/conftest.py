@@ -34,6 +34,11 @@ def mail(
     return MAIL.format(name=name, address=address, subject=subject, id=ident, text=text, extra=extra).encode()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A verb that hangs ends the run: its loop, uvloop's, goes on whatever a signal's handler raises."""
+    item.add_marker(pytest.mark.timeout(180, method="thread"))
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command line answered."""
