@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +226,14 @@ def test_a_reader_that_has_gone_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_is_stopped_while_it_reads_has_stored_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    # A shell that starts us in the background has told us, and with us our children, to ignore Ctrl-C.
     process = subprocess.Popen(
-        [*FRONTDESK, "pipe"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment()
+        [*FRONTDESK, "pipe"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  it takes no lock
     )
     assert process.stdin is not None
     assert process.stderr is not None
