@@ -96,7 +96,8 @@ class Worker:
         """One batch after the other: what comes while one is recorded is the next, and waits for no other before it.
 
         A batch is acknowledged while the next is fetched, which costs the embedded queue one commit and not two. Behind
-        a full batch there is a backlog, and the next one is fetched and read while the database is at work.
+        a full batch there is a backlog, and the next one is fetched and read while the database is at work; not while
+        one channel floods, as whoever writes on another one would wait for both.
         """
         pace = Pace(self._batch_size)
         acknowledging: asyncio.Task[None] | None = None
@@ -106,11 +107,11 @@ class Worker:
                 batch = await (following or self._next(pace.size, stop))
                 if acknowledging is not None:
                     await acknowledging
-                has_backlog = len(batch.deliveries) >= self._batch_size and not stop.is_set()
+                pace.note(batch.channels, time.monotonic())
+                has_backlog = len(batch.deliveries) >= self._batch_size <= pace.size and not stop.is_set()
                 following = tasks.create_task(self._next(pace.size, stop)) if has_backlog else None
                 if batch.deliveries and await self._handle(batch, stop):
                     acknowledging = tasks.create_task(self._acknowledge(batch.deliveries, stop))
-                    pace.note(batch.channels, time.monotonic())
 
     async def _acknowledge(self, batch: Sequence[Delivered], stop: asyncio.Event) -> None:
         """Ack what is recorded, when the queue's disk is full as well: a claim of ours ends only with us."""

@@ -29,7 +29,7 @@ class Pace:
         self._noted = 0.0
 
     def note(self, channels: Sequence[str], now: float) -> None:
-        """A batch of these channels was recorded at `now` (seconds of a clock that never goes back)."""
+        """A batch of these channels was fetched at `now` (seconds of a clock that never goes back)."""
         left, self._noted = math.exp(self._noted - now), now
         came = Counter(channels)
         recent = {channel: at for channel, at in self._seen.items() if now - at < _FORGOTTEN}
