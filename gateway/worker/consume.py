@@ -110,8 +110,9 @@ class Worker:
                 pace.note(batch.channels, time.monotonic())
                 has_backlog = len(batch.deliveries) >= self._batch_size <= pace.size and not stop.is_set()
                 following = tasks.create_task(self._next(pace.size, stop)) if has_backlog else None
-                if batch.deliveries and await self._handle(batch, stop):
-                    acknowledging = tasks.create_task(self._acknowledge(batch.deliveries, stop))
+                if not await self._handle(batch, stop):
+                    return  # what was fetched ahead would wait for the same store; the queue has it again
+                acknowledging = tasks.create_task(self._acknowledge(batch.deliveries, stop))
 
     async def _acknowledge(self, batch: Sequence[Delivered], stop: asyncio.Event) -> None:
         """Ack what is recorded, when the queue's disk is full as well: a claim of ours ends only with us."""
