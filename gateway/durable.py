@@ -8,6 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Final
+
+_PIECE: Final = 256 * 1024  # octets
 
 
 def sync(path: Path) -> None:
@@ -22,12 +25,14 @@ def sync(path: Path) -> None:
 def write_new(path: Path, data: bytes) -> None:
     """Write a file that nobody else may read and put its content on the disk; its name is for `sync` of the folder.
 
+    Piece by piece: on the disk, a commit of somebody else waits behind one piece then and not behind megabytes.
     Raises FileExistsError and other OSErrors.
     """
     with open(path, "xb", opener=_privately) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        for start in range(0, max(1, len(data)), _PIECE):
+            file.write(data[start : start + _PIECE])
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def make_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.durable import make_folder
+from gateway.durable import make_folder, write_new
 from gateway.queues.base import Outgoing
 from gateway.queues.bodies import LARGE, Bodies
 from gateway.store.blobs import Blobs
@@ -50,6 +50,14 @@ def test_a_folder_whose_name_cannot_be_synced_is_not_left(tmp_path: Path, monkey
 def test_only_we_may_enter_it(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("size", "times"), [(0, 1), (1, 1), (262_144, 1), (262_145, 2), (1_000_000, 4)])
+def test_a_large_file_reaches_the_disk_in_pieces(tmp_path: Path, synced: list[Path], size: int, times: int) -> None:
+    content = os.urandom(size)
+    write_new(tmp_path / "a", content)
+    assert (tmp_path / "a").read_bytes() == content
+    assert synced == [tmp_path / "a"] * times
 
 
 async def test_the_first_large_body_survives_with_its_folder(tmp_path: Path, synced: list[Path]) -> None:
