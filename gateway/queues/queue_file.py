@@ -35,7 +35,7 @@ READY, DELAYED, CLAIMED, DEAD, DEAD_CLAIMED = range(5)
 
 _VERSION: Final = 1
 _BUSY_SECONDS: Final = 5.0  # how long another process may hold the write lock
-_BUSY_PAUSE: Final = 0.002  # seconds between two looks at it
+_BUSY_PAUSE: Final = 0.0005  # seconds between two looks at it
 _LONGEST_DELAY: Final = 3600.0  # seconds; a due time further away than this means that the clock was set back
 _NO_LIMIT: Final = 1 << 60
 
