@@ -9,6 +9,7 @@ long. Then only that arrival suffers: it is kept unparsed. Where the child canno
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pickle
 import resource
@@ -24,6 +25,7 @@ from importlib import import_module
 from typing import IO, Any, Final
 
 from adapters.base import Adapter, InboxOptions, Raw, Refused
+from gateway.precedence import give_way
 from gateway.sealed import seal
 from normalizer.message import Draft, MessageDraft
 
@@ -34,6 +36,7 @@ _READY: Final = b"ready"
 _MEMORY: Final = 1 << 30  # octets of address space
 _IDLE: Final = 300.0  # seconds after which the child ends; the next arrival starts another
 _NICE: Final = 5  # not less: it would stand still beside a flood, and large mails are no crime
+_WIDTH: Final = 1 << 20  # octets in a pipe, as many as Linux lets everybody have (pipe(7))
 _SIZE: Final = struct.Struct(">Q")
 _PROGRAM: Final = "from gateway.apart import serve; serve()"
 
@@ -132,6 +135,7 @@ class Apart:
         except OSError as error:
             self._broken = True
             raise Unavailable from error
+        _widen(self._child.stdin, self._child.stdout)
         try:
             ready = _next(self._child, _START) == _READY
         except TimeoutError:
@@ -172,6 +176,14 @@ class Apart:
                     pipe.close()
 
 
+def _widen(*pipes: IO[bytes] | None) -> None:
+    """Let them hold more: each time one is full its two ends take turns, and who computes for others is interrupted."""
+    for pipe in pipes:
+        if pipe is not None:
+            with contextlib.suppress(OSError, AttributeError):  # another system's pipes stay as they are
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _WIDTH)
+
+
 def _next(child: subprocess.Popen[bytes], seconds: float) -> bytes | None:
     """The child's next frame, None when it has gone. Raises TimeoutError."""
     assert child.stdout is not None  # noqa: S101  a pipe was asked for
@@ -182,7 +194,7 @@ def _next(child: subprocess.Popen[bytes], seconds: float) -> bytes | None:
 
 def serve() -> None:
     """The child: read arrivals from standard input until there are no more."""
-    os.nice(_NICE)
+    give_way(_NICE)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     adapters: dict[str, Adapter[InboxOptions]] = {}
     arriving, answering = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")

@@ -23,6 +23,7 @@ import sys
 from typing import Final
 
 from gateway import telemetry
+from gateway.precedence import give_way
 from gateway.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def _hear(ours: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
 def serve() -> None:
     """The worker's side: play `work` until the gateway's end closes."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(_NICE)
+    give_way(_NICE)
     with socket.socket(fileno=int(os.environ.pop(_ENDS))) as line:
         line.set_inheritable(False)
         told = line.recv(_LARGEST)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from gateway.bench.content import Item, compose
 from gateway.bench.desk import accounted, quantiles, settings_of, settle
 from gateway.bench.processes import forget_peak, free_port, resident
 from gateway.commands.output import print_json, print_line
+from gateway.precedence import give_way
 from gateway.store import tables as t
 from gateway.store.engine import Store
 
@@ -158,7 +158,9 @@ class _Attacker:
         """Connected, and ready to send the hostile mails from number `first`."""
         words = ("-c", _PROGRAM, str(smtp), str(first), str(count))
         pipe = asyncio.subprocess.PIPE
-        child = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=pipe, stdout=pipe)
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, *words, stdin=pipe, stdout=pipe, start_new_session=True
+        )
         attacker = cls(child)
         if not await attacker._telling.readline():
             raise BenchError(f"who was to send hostile mails ended with {await child.wait()}")
@@ -178,7 +180,7 @@ class _Attacker:
 
 def attack(smtp: int, first: int, count: int) -> None:
     """The other process, which does not take the desk's processors: a stranger has their own."""
-    os.nice(_NICE)
+    give_way(_NICE)
     asyncio.run(_attack(smtp, first, count))
 
 

@@ -1,0 +1,48 @@
+"""Who gives way does so in its session, where Linux shares the processors between sessions."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway.precedence import lower
+
+_AUTOGROUP = Path("/proc/self/autogroup")
+_PROGRAM = """
+import os
+from gateway.precedence import give_way
+give_way(3)
+print(os.nice(0), *sorted(os.sched_getaffinity(0)), "|", *open("/proc/self/autogroup").read().split()[-1:] if os.path.exists("/proc/self/autogroup") else ())
+"""
+
+
+def test_a_process_gives_way_in_its_session_and_leaves_one_processor() -> None:
+    words = [sys.executable, "-c", _PROGRAM]
+    child = subprocess.run(words, capture_output=True, text=True, check=True, start_new_session=True)
+    mine, _, session = child.stdout.partition(" | ")
+    itself, *processors = map(int, mine.split())
+    everywhere = sorted(os.sched_getaffinity(0))
+    assert itself == os.nice(0) + 3
+    assert processors == (everywhere[1:] or everywhere)
+    assert session.split() == (["3"] if _AUTOGROUP.exists() else [])  # a kernel without sessions knows niceness alone
+
+
+def test_a_kernel_that_says_later_is_asked_later() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    while True:
+        try:
+            os.write(writing, b"x" * 4096)
+        except BlockingIOError:
+            break
+    waited: list[float] = []
+
+    def make_room(seconds: float) -> None:
+        waited.append(seconds)
+        os.read(reading, 1 << 20)
+
+    lower(writing, 3, wait=make_room)
+    assert len(waited) == 1
+    assert os.read(reading, 1 << 20) == b"3"
+    os.close(reading)
+    os.close(writing)
