@@ -10,9 +10,12 @@ from gateway.precedence import lower
 _AUTOGROUP = Path("/proc/self/autogroup")
 _PROGRAM = """
 import os
+from pathlib import Path
 from gateway.precedence import give_way
 give_way(3)
-print(os.nice(0), *sorted(os.sched_getaffinity(0)), "|", *open("/proc/self/autogroup").read().split()[-1:] if os.path.exists("/proc/self/autogroup") else ())
+autogroup = Path("/proc/self/autogroup")
+session = autogroup.read_text().split()[-1] if autogroup.exists() else ""
+print(os.nice(0), *sorted(os.sched_getaffinity(0)), "|", session)
 """
 
 
