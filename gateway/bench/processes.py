@@ -60,11 +60,17 @@ class Running:
 
 
 def start(name: str, words: Iterable[str], environment: Mapping[str, str], folder: Path) -> Running:
-    """`frontdesk <words>` in the background."""
+    """`frontdesk <words>` in the background, in a session of its own as whoever supervises services gives it: Linux may
+    share the processors between sessions (`gateway.precedence`)."""
     log = folder / f"{name}.log"
     with log.open("ab") as output:
         child = subprocess.Popen(  # noqa: S603  our own program
-            [*COMMAND, *words], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(environment)
+            [*COMMAND, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(environment),
+            start_new_session=True,
         )
     return Running(name, child, log)
 
