@@ -22,9 +22,10 @@ def give_way(steps: int) -> None:
     computes for up to four milliseconds, whatever their priorities, when it is woken on that one's processor.
     """
     os.nice(steps)
-    processors = os.sched_getaffinity(0)
-    if len(processors) > 1:
-        os.sched_setaffinity(0, processors - {min(processors)})
+    with contextlib.suppress(OSError, AttributeError):  # a sandbox forbids it, another system does not know it
+        processors = os.sched_getaffinity(0)
+        if len(processors) > 1:
+            os.sched_setaffinity(0, processors - {min(processors)})
     with contextlib.suppress(OSError):  # no such thing here
         autogroup = os.open(_AUTOGROUP, os.O_WRONLY)
         try:

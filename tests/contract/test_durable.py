@@ -10,7 +10,7 @@ import pytest
 from gateway.durable import make_folder, write_new
 from gateway.queues.base import Outgoing
 from gateway.queues.bodies import LARGE, Bodies
-from gateway.store.blobs import Blobs
+from gateway.store.blobs import Blobs, BlobsUnavailableError
 
 
 @pytest.fixture
@@ -75,3 +75,24 @@ async def test_the_first_blob_survives_with_its_folders(tmp_path: Path, synced: 
     assert set(synced[:2]) == {tmp_path, tmp_path / "blobs"}
     assert synced[2].name.startswith(name)
     assert synced[3:] == [folder]
+
+
+@pytest.mark.parametrize("good", [0, 1, 2])
+async def test_a_blob_of_which_one_piece_does_not_reach_the_disk_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    blobs, content, pieces = Blobs(tmp_path / "blobs"), os.urandom(600_000), iter(range(good))
+    await blobs.put(content[:1])
+    real = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".part" and next(pieces, None) is None:
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    with monkeypatch.context() as broken, pytest.raises(BlobsUnavailableError, match="Input/output"):
+        broken.setattr(os, "fsync", fail)
+        await blobs.put(content)
+    assert [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()] == [1]
+    assert await blobs.get(await blobs.put(content)) == content
+    blobs.close()

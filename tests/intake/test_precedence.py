@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.precedence import lower
+import pytest
+
+from gateway.precedence import give_way, lower
 
 _AUTOGROUP = Path("/proc/self/autogroup")
 _PROGRAM = """
@@ -28,6 +30,17 @@ def test_a_process_gives_way_in_its_session_and_leaves_one_processor() -> None:
     assert itself == os.nice(0) + 3
     assert processors == (everywhere[1:] or everywhere)
     assert session.split() == (["3"] if _AUTOGROUP.exists() else [])  # a kernel without sessions knows niceness alone
+
+
+def test_a_sandbox_that_forbids_it_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker of a desk gives way first of all: if that ended it, nothing would ever be recorded."""
+
+    def forbid(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    for name in ("sched_setaffinity", "open"):
+        monkeypatch.setattr(os, name, forbid)
+    give_way(0)
 
 
 def test_a_kernel_that_says_later_is_asked_later() -> None:

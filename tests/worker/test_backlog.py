@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,45 +76,40 @@ async def hall(tmp_path: Path) -> AsyncIterator[Hall]:
     await opened.close()
 
 
-async def test_the_next_batch_is_fetched_while_one_is_recorded(hall: Hall) -> None:
-    await hall.publish(*["email"] * 5)
+@asynccontextmanager
+async def recording(hall: Hall, batch_size: int) -> AsyncIterator[None]:
+    """While the worker waits for its busy store; afterwards it is told to stop, and the store answers."""
     stop = asyncio.Event()
-    working = asyncio.create_task(Worker(hall.queue, hall.store, batch_size=2).run(stop))
+    working = asyncio.create_task(Worker(hall.queue, hall.store, batch_size=batch_size).run(stop))
     async with asyncio.timeout(20):
         await hall.store.asked.wait()
-        await until_depth(hall.queue, lambda depth: depth.unacked == 4)
+        yield
         stop.set()
         hall.store.let.set()
         await working
+
+
+async def test_the_next_batch_is_fetched_while_one_is_recorded(hall: Hall) -> None:
+    await hall.publish(*["email"] * 5)
+    async with recording(hall, 2):
+        await until_depth(hall.queue, lambda depth: depth.unacked == 4)
     assert await hall.count_recorded() == 4
     assert sum((await hall.queue.depth()).ready.values()) == 1
 
 
 async def test_not_when_a_flood_begins(hall: Hall) -> None:
     await hall.publish("form", *["email"] * 19)
-    stop = asyncio.Event()
-    working = asyncio.create_task(Worker(hall.queue, hall.store, batch_size=10).run(stop))
-    async with asyncio.timeout(20):
-        await hall.store.asked.wait()
+    async with recording(hall, 10):
         for _ in range(20):  # each a turn of the queue's thread, which does things in the order they are asked
             depth = await hall.queue.depth()
-        stop.set()
-        hall.store.let.set()
-        await working
     assert depth.unacked == 10
 
 
 async def test_a_store_that_stays_away_is_not_waited_for_twice(hall: Hall) -> None:
     """Told to stop while the store is away, the worker leaves what it fetched ahead to the queue."""
     await hall.publish(*["email"] * 4)
-    stop = asyncio.Event()
     hall.store.error = StoreUnavailableError("away")
-    working = asyncio.create_task(Worker(hall.queue, hall.store, batch_size=2).run(stop))
-    async with asyncio.timeout(20):
-        await hall.store.asked.wait()
+    async with recording(hall, 2):
         await until_depth(hall.queue, lambda depth: depth.unacked == 4)
-        stop.set()
-        hall.store.let.set()
-        await working
     assert hall.store.asks == 1
     assert await hall.count_recorded() == 0
