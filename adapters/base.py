@@ -184,7 +184,7 @@ class Adapter(ABC, Generic[OptionsT]):
 
     def hooks(self) -> Sequence[str]:
         """The paths below /hooks/<inbox> to give to the provider, for the person who starts Frontdesk."""
-        return ("",) if self.tails else ()
+        return ("",) if "" in self.tails else ()
 
     async def prepare(self, request: InboundRequest) -> Answer | None:
         """What takes a call of ours before `authenticate` can decide: fetching a provider's certificate.

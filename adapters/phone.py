@@ -100,6 +100,10 @@ class Phone(Adapter[PhoneOptions]):
         """Without any secret no signature can be checked."""
         return () if self._tokens() or self._shared_keys() else ("auth_token",)
 
+    def hooks(self) -> Sequence[str]:
+        """What a number asks for: who answers *A call comes in*, and who hears *Call status changes*."""
+        return ("voice", "status")
+
     # --- is it Twilio? ------------------------------------------------------------------------------------------
 
     def authenticate(self, raw: Raw) -> None:

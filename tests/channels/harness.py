@@ -82,6 +82,7 @@ class ChannelTable:
 
     rows: ClassVar[Sequence[Row]] = ()
     signature_headers: ClassVar[Sequence[str]] = ()  # what proves the sender; empty: the channel takes strangers
+    hooks: ClassVar[Sequence[str]] = ()  # paths below /hooks/<inbox> that people are told to give to the provider
     secrets: ClassVar[Sequence[str]] = ()  # none of these may be seen anywhere
 
     def adapter(self) -> Adapter[Any]:
@@ -119,6 +120,11 @@ class ChannelTable:
             answer = adapter.acknowledge(row.raw.request, ["00000000-0000-7000-8000-000000000000"] * len(drafts))
             assert row.status is None or answer.status == row.status
             assert [part for part in row.answer if part not in answer.body] == []
+
+    def test_every_address_it_tells_people_is_one_it_answers(self) -> None:
+        adapter = self.adapter()
+        assert tuple(adapter.hooks()) == tuple(self.hooks)
+        assert set(self.hooks) <= adapter.tails
 
     def test_same_delivery_twice_has_the_same_keys(self, accepted: Row) -> None:
         first, again = (receive(self.adapter(), accepted.raw) for _ in range(2))

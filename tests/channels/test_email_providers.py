@@ -137,6 +137,7 @@ def signed(body: bytes, path: str = "sendgrid", content_type: str = MULTIPART) -
 
 
 class TestSendGrid(ChannelTable):
+    hooks = ("", "mailgun", "postmark")
     signature_headers = ("X-Twilio-Email-Event-Webhook-Signature",)
     secrets = (PASSWORD, SIGNING_KEY, TOKEN_KEY)
     rows = (
@@ -311,6 +312,7 @@ def mailgun(fields: Mapping[str, str], received_at: float | None = None) -> Raw:
 
 
 class TestMailgun(ChannelTable):
+    hooks = ("sendgrid", "", "postmark")
     secrets = (SIGNING_KEY, PASSWORD, TOKEN_KEY)
     test_forged_is_refused = None  # type: ignore[assignment]  # the proof is in the form: rows and tests below
     test_without_its_secrets_the_inbox_refuses_and_says_what_to_set = None  # type: ignore[assignment]
@@ -481,6 +483,7 @@ def postmark(said: Any, headers: Mapping[str, str] | None = None, path: str = "p
 
 
 class TestPostmark(ChannelTable):
+    hooks = ("sendgrid", "mailgun", "")
     secrets = (PASSWORD, TOKEN_KEY, SIGNING_KEY)
     test_forged_is_refused = None  # type: ignore[assignment]  # 401 and not 403: rows and tests below
     test_without_its_secrets_the_inbox_refuses_and_says_what_to_set = None  # type: ignore[assignment]

@@ -56,6 +56,7 @@ def leg(status: str = "completed", seconds: int = 40) -> Post:
 
 
 class TestPhone(ChannelTable):
+    hooks = ("voice", "status")
     signature_headers = ("X-Twilio-Signature",)
     secrets = (TOKEN, SECOND_TOKEN, SHARED_SECRET)
     rows = (

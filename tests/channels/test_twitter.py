@@ -54,6 +54,7 @@ REPLIED: dict[str, Any] = {"referenced_tweets": [{"type": "replied_to", "id": "7
 
 
 class TestTwitter(ChannelTable):
+    hooks = ("",)
     signature_headers = ("x-twitter-webhooks-signature",)
     secrets = (SECRET, BEARER)
     rows = (
