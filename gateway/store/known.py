@@ -15,15 +15,9 @@ from gateway.store.moving import ASLEEP
 from gateway.store.people import Holders
 from gateway.store.values import one_of
 from gateway.worker import evidence, near
+from gateway.worker.clues import TICKET_KEY, Clues
 from gateway.worker.evidence import Group, Rules, World
-from gateway.worker.matching import (
-    ACROSS_CHANNELS_WINDOW,
-    SUBJECT_WINDOW,
-    TICKET_KEY,
-    evidence_of,
-    may_be_near,
-    participants_of,
-)
+from gateway.worker.matching import ACROSS_CHANNELS_WINDOW, SUBJECT_WINDOW
 from gateway.worker.plan import Item, Known, Seen
 from normalizer.message import Message, Update
 
@@ -42,23 +36,27 @@ _RECENT: Final = union_all(_recent("words"), _recent("subject"))
 
 
 def load_known(
-    conn: Connection, items: Sequence[Item], rules: Rules | None = None, holders: Holders | None = None
+    conn: Connection,
+    items: Sequence[Item],
+    clues: Sequence[Clues],
+    rules: Rules | None = None,
+    holders: Holders | None = None,
 ) -> Known:
-    """Everything `make_plan` needs to know about the batch."""
+    """Everything `make_plan` needs to know about the batch, whose messages tell the `clues` by themselves."""
     holders = holders or Holders(conn)
     lookup = SqlLookup(conn)
     world = World(lookup, rules)
-    messages = [item for item in items if isinstance(item, Message) and not item.suspend]
     abouts = sorted({item.about for item in items if isinstance(item, Update) and item.kind != "ignored"})
-    rows = _load_evidence(conn, messages, abouts)
+    rows = _load_evidence(conn, clues, abouts)
     holders.look_up(_authors(items))
-    spoken = _load_spoken(conn, world, messages, holders)
+    spoken = _load_spoken(conn, world, clues, holders)
     world.load(rows, lookup.groups({row.ticket for row in rows} | spoken))
-    cited = _load_cited_tickets(conn, world, lookup, messages)
+    cited = _load_cited_tickets(conn, world, lookup, [each.message for each in clues])
     seen, receipts = _load_seen(conn, items)
     facts, told = _load_facts(conn, abouts)
     return Known(
         world=world,
+        clues={each.message.receipt_id: each for each in clues},
         cited_tickets=cited,
         recorded={receipt: outcome for receipt, outcome in receipts.items() if outcome != "dead"},
         dead=[receipt for receipt, outcome in receipts.items() if outcome == "dead"],
@@ -94,19 +92,19 @@ _SEEN: Final = union_all(
 )
 
 
-def _load_evidence(conn: Connection, messages: Sequence[Message], abouts: Sequence[str]) -> list[evidence.Row]:
+def _load_evidence(conn: Connection, clues: Sequence[Clues], abouts: Sequence[str]) -> list[evidence.Row]:
     """Rows that may concern any message or story of the batch; repeated words only within the longest window."""
     keys = set(abouts)
     words: set[str] = set()
     subjects: set[str] = set()
     people: set[str] = set()
-    for message in messages:
-        for row in evidence_of(message):
+    for each in clues:
+        for row in each.rows:
             (words if row.role == "content" else subjects if row.role in _BY_SUBJECT else keys).add(row.key)
-        people |= participants_of(message)
+        people |= each.people
     rows = load_rows(conn, keys, people)
     if words or subjects:
-        times = [message.received_at for message in messages]
+        times = [each.message.received_at for each in clues]
         wanted = _around(times, "words", words, ACROSS_CHANNELS_WINDOW)
         wanted |= _around(times, "subject", subjects, SUBJECT_WINDOW)
         rows += _rows(conn, _RECENT, wanted)
@@ -123,9 +121,9 @@ def _authors(items: Iterable[Item]) -> set[tuple[str, str]]:
     return {(author.kind, author.value or "") for author in authors}
 
 
-def _load_spoken(conn: Connection, world: World, messages: Sequence[Message], holders: Holders) -> set[int]:
+def _load_spoken(conn: Connection, world: World, clues: Sequence[Clues], holders: Holders) -> set[int]:
     """What the authors of the batch said around the same time: candidates for a near-duplicate. Their tickets."""
-    talkers = [message for message in messages if may_be_near(message) and near.weight(message.text) >= near.MIN_WEIGHT]
+    talkers = [each.message for each in clues if each.said and each.said.wording.says_enough]
     held = holders.look_up(authors := _authors(talkers))
     customers = {held[author] for author in authors if author in held}
     if not customers or not world.rules.near_ratio:
@@ -139,7 +137,9 @@ def _load_spoken(conn: Connection, world: World, messages: Sequence[Message], ho
             continue
         identity = f"{row.author_kind}:{row.author_value}"
         world.spoken[identity].append(
-            near.Candidate(identity, row.text, row.received_at, row.channel, row.ticket_id, row.receipt_id)
+            near.Candidate(
+                identity, near.Wording(row.text), row.received_at, row.channel, row.ticket_id, row.receipt_id
+            )
         )
         tickets.add(row.ticket_id)
     return tickets

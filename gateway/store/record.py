@@ -40,8 +40,8 @@ from gateway.store.rows import (
 )
 from gateway.store.stories import Told, find_told, retell
 from gateway.store.values import one_of
+from gateway.worker.clues import read_clues
 from gateway.worker.evidence import Rules
-from gateway.worker.matching import participants_of
 from gateway.worker.plan import Comment, Item, Known, Plan, Verdict, make_plan
 from normalizer.message import Attachment, Message
 
@@ -64,10 +64,11 @@ def record(
     `ours`: the desk's own addresses, which are nobody's.
     """
     items = [name_ours(item, ours) if ours and isinstance(item, Message) else item for item in items]
+    clues = [read_clues(item) for item in items if isinstance(item, Message) and not item.suspend]
     lock_ledger(conn)
     items, released = release(conn, items, now)
     holders = Holders(conn)
-    known = load_known(conn, items, rules, holders)
+    known = load_known(conn, items, clues, rules, holders)
     plan = make_plan(items, known)
     recorded = _Writing(conn, plan, known, now, ours, holders).run()
     settle(conn, released, {one.receipt_id: (one.outcome, one.ticket_id) for one in recorded}, now)
@@ -241,7 +242,7 @@ class _Writing:
         links: Rows = []
         for comment in self.plan.comments:
             ticket = self.tickets.get(comment.placement.ticket, comment.placement.ticket)
-            people.update(dict.fromkeys((ticket, person) for person in sorted(participants_of(comment.message))))
+            people.update(dict.fromkeys((ticket, person) for person in sorted(comment.people)))
             number = self.comments[comment.message.receipt_id]
             keys.extend(
                 {"id": self._take(t.thread_keys), "comment_id": number, **evidence_row(row, ticket)}

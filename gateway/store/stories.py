@@ -15,7 +15,7 @@ from gateway.store.inserting import Inserts, Rows
 from gateway.store.people import Holders, Take, meet_callers
 from gateway.store.rows import attachment_row, author_row
 from gateway.store.values import one_of
-from gateway.worker.matching import participants_of
+from gateway.worker.clues import participants_of
 from gateway.worker.plan import Retelling
 
 

@@ -33,6 +33,10 @@ class Row(NamedTuple):
     at: datetime
     channel: str
 
+    def on(self, ticket: int) -> Row:
+        """The same on a ticket."""
+        return Row(self.key, self.role, self.author, ticket, self.at, self.channel)
+
 
 class Merged(NamedTuple):
     """Two tickets that are one from now on, and what showed it."""

@@ -27,24 +27,19 @@ merge whatever its arrival makes true, and whatever those merges make true.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from gateway.worker import near
-from gateway.worker.evidence import Group, Role, Row, World
-from normalizer.fingerprint import digest
-from normalizer.message import Message, ThreadKey
+from gateway.worker.clues import Clues, scoped
+from gateway.worker.evidence import Group, Row, World
+from normalizer.message import Message
 
 SAME_CHANNEL_WINDOW = timedelta(minutes=10)
 ACROSS_CHANNELS_WINDOW = timedelta(hours=24)
-TICKET_KEY = "ticket:"  # before the number of a ticket that a reply token of ours names
-_NAMING_A_TICKET = ("reply_token", "subject_number")
 SUBJECT_WINDOW = timedelta(days=14)
 _RULES = {"content": "repeat", "subject": "subject", "resubject": "subject", "case": "case"}
-_REPORTS = frozenset({"bounce", "delayed", "delivered", "read_receipt", "feedback_report"})
-_ABSENCES = frozenset({"vacation", "auto_reply"})
 _MOST_REJECTED = 10  # tickets named in one explanation; an id may have been used by thousands
-_LONGEST_KEY = 200  # characters; a longer one is kept by its digest (databases limit what they index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +67,11 @@ class Placement:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def place(world: World, message: Message) -> Placement:
+def place(world: World, clues: Clues) -> Placement:
     """Put a message on a ticket, merging tickets its arrival shows to be one. Changes the world, nothing else."""
-    group = world.open(participants_of(message), message.received_at)
-    rows = evidence_of(message, group.ticket)
+    message = clues.message
+    group = world.open(clues.people, message.received_at)
+    rows = [row.on(group.ticket) for row in clues.rows]
     placement = Placement(group.ticket)
     placement.id_reused = any(True for row in rows if row.role == "own" for _ in world.rows(row.key, "own"))
     if message.author.trust == "failed":
@@ -83,118 +79,26 @@ def place(world: World, message: Message) -> Placement:
         return placement
     placement.rows = rows
     world.add(group, rows)
-    machine = answers_by_itself(message)
     for rule, key, other in _implied(world, message, placement):
-        _join(world, placement, rule, key, other, machine=machine)
-    for candidate in _said_before(world, message, placement):
+        _join(world, placement, rule, key, other, machine=clues.answers_by_itself)
+    for candidate in _said_before(world, clues.said, placement):
         _join(world, placement, "near", str(candidate.receipt), candidate.ticket)
     return placement
 
 
-def may_be_near(message: Message) -> bool:
-    """Is this something a person may have said before in nearly the same words? Machines always repeat themselves, a
-    call (it has no content key) gets its words later, and in an inbox that anyone may join headers decide alone."""
-    person = message.author.identity and not message.automated and message.author.trust != "failed"
-    return bool(person and message.content_key and message.text and message.join == "participants")
-
-
-def _said_before(world: World, message: Message, placement: Placement) -> list[near.Candidate]:
-    identity = message.author.identity
-    if identity is None or not may_be_near(message) or not world.rules.near_ratio:
+def _said_before(world: World, said: near.Candidate | None, placement: Placement) -> list[near.Candidate]:
+    if said is None or not world.rules.near_ratio:
         return []
-    new = near.Candidate(
-        identity, message.text, message.received_at, message.channel, placement.ticket, message.receipt_id
-    )
-    spoken = world.spoken[identity]
+    new = replace(said, ticket=placement.ticket)
+    spoken = world.spoken[new.author]
     found = near.confirm(new, spoken, ratio=world.rules.near_ratio, window=world.rules.near_window)
     spoken.append(new)
     return found
 
 
-def evidence_of(message: Message, ticket: int = 0) -> list[Row]:
-    """The evidence rows of a message; ticket 0: not yet on any.
-
-    In an inbox that anyone may join, header evidence is treated like a provider's conversation, as JWZ threading does.
-    """
-    author = message.author.identity or ""
-
-    def row(key: str, role: Role) -> Row:
-        return Row(key, role, author, ticket, message.received_at, message.channel)
-
-    if is_signed_report(message):
-        return [row(_scoped(key, message), "report") for key in message.thread_keys if key.kind == "reply_token"]
-    rows = [row(_scoped(key, message), _role(key, message)) for key in message.thread_keys if _counts(key, message)]
-    if message.content_key and author and message.join == "participants" and not answers_by_itself(message):
-        rows.append(row(f"said:{message.content_key}", "content"))
-    if message.subject_base and (message.join == "anyone" or message.author.trust == "verified"):
-        whose = message.inbox if message.join == "anyone" else author
-        looks_stripped = any(key.kind == "subject" for key in message.thread_keys)
-        key = f"subject:{digest((message.join, whose, message.subject_base.casefold()))}"
-        rows.append(row(key, "resubject" if looks_stripped else "subject"))
-    if message.one_case and author and message.author.trust == "verified":
-        rows.append(row(f"case:{digest((message.inbox, author))}", "case"))
-    return list(dict.fromkeys(rows))
-
-
-def _counts(key: ThreadKey, message: Message) -> bool:
-    """Is this key evidence by itself? Anyone can type a number into a subject; only a proven sender is believed. A
-    reply token counts until its day, as of when the message arrived, so that reading it again changes nothing."""
-    if key.kind == "subject":
-        return False
-    if key.kind == "reply_token":
-        until = message.fields.get("reply_token_until")
-        return not isinstance(until, str) or message.received_at.date().isoformat() <= until
-    return key.kind != "subject_number" or message.author.trust == "verified"
-
-
-def participants_of(message: Message) -> set[str]:
-    """Identities that take part through this message: From, To and Cc, without the addresses that are ours."""
-    if is_signed_report(message):
-        return set()
-    ours = {recipient.value for recipient in message.recipients if recipient.role == "envelope"}
-    people = {item.identity for item in message.recipients if item.role != "envelope" and item.value not in ours}
-    if message.author.value not in ours:
-        people.add(message.author.identity)
-    return {identity for identity in people if identity}
-
-
-def answers_by_itself(message: Message) -> bool:
-    """Is this a machine's answer to a mail: an absence notice, a bounce, a receipt? A machine's own news is none."""
-    if not message.automated:
-        return False
-    hits = {hit.name for hit in message.automated}
-    cites = any(key.kind in ("in_reply_to", "references", "reply_token") for key in message.thread_keys)
-    return bool(hits & (_REPORTS | _ABSENCES) or (cites and "auto_submitted" in hits))
-
-
-def is_report(message: Message) -> bool:
-    """Does a mail system speak about a mail: that it failed, waits, was read?"""
-    return any(hit.name in _REPORTS for hit in message.automated)
-
-
-def is_signed_report(message: Message) -> bool:
-    """Is this a machine's answer that bears a token of ours?"""
-    return answers_by_itself(message) and any(
-        key.kind == "reply_token" and _counts(key, message) for key in message.thread_keys
-    )
-
-
-def _scoped(key: ThreadKey, message: Message) -> str:
-    if key.kind in _NAMING_A_TICKET:
-        return f"{TICKET_KEY}{key.value}"
-    value = key.value if len(key.value) <= _LONGEST_KEY else f"digest:{digest((key.value,))}"
-    return f"list:{value}" if key.kind != "conversation" and message.join == "anyone" else value
-
-
-def _role(key: ThreadKey, message: Message) -> Role:
-    if key.kind == "conversation" or (message.join == "anyone" and key.kind not in _NAMING_A_TICKET):
-        return "conversation"
-    return "own" if key.kind == "message_id" else "ref"
-
-
 def _implied(world: World, message: Message, placement: Placement) -> Iterator[tuple[str, str, int]]:
     """(rule, evidence, ticket) of everything this message's arrival joins directly; fills in what is refused."""
-    kinds = {_scoped(key, message): key.kind for key in reversed(message.thread_keys)}
+    kinds = {scoped(key, message): key.kind for key in reversed(message.thread_keys)}
     for row in placement.rows:
         rule = kinds.get(row.key, row.role)
         if row.role == "ref":

@@ -27,7 +27,7 @@ from rapidfuzz.distance import Levenshtein
 
 from normalizer.phrases import UNSPACED, phrases, tokens
 
-MIN_WEIGHT: Final = 80  # see `weight`: below it, people say the same about different matters
+MIN_WEIGHT: Final = 80  # see `_weigh`: below it, people say the same about different matters
 RATIO: Final = 88.0  # percent; default of the setting near_duplicate_ratio
 WINDOW: Final = timedelta(minutes=60)  # default of the setting near_duplicate_window_minutes
 MAX_LENGTH: Final = 4_000  # letters; comparing takes time that grows with their square: 1 ms for two such texts
@@ -38,25 +38,42 @@ _TYPO: Final = 60.0  # percent of equal letters in a word and its misspelling
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """What somebody said, and where it is: the message itself (`receipt`), its ticket (planned ones are negative)."""
+class Wording:
+    """A text as it is compared: read once, however many others it is compared with."""
 
-    author: str  # `kind:value`; empty: nobody
-    text: str  # what they newly wrote
-    at: datetime
-    channel: str
-    ticket: int = 0
-    receipt: UUID | None = None
+    text: str
 
     @cached_property
     def words(self) -> _Words:
-        """The text as it is compared, made once however many others it is compared with."""
+        """In one spelling."""
         return _read(self.text)
 
     @cached_property
     def phrases(self) -> frozenset[tuple[str, ...]]:
         """What it says at a glance: a fraction of the work of comparing the words, once they are found."""
         return phrases(self.text)
+
+    def prepare(self) -> None:
+        """Read it now, as it may be compared when others wait."""
+        if self.says_enough:
+            _ = self.phrases
+
+    @property
+    def says_enough(self) -> bool:
+        """Enough to be the same matter as something else, and not too much to be compared?"""
+        return self.words.weight >= MIN_WEIGHT and len(self.words.plain) <= MAX_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What somebody said, and where it is: the message itself (`receipt`), its ticket (planned ones are negative)."""
+
+    author: str  # `kind:value`; empty: nobody
+    wording: Wording  # of what they newly wrote
+    at: datetime
+    channel: str
+    ticket: int = 0
+    receipt: UUID | None = None
 
 
 def confirm(
@@ -75,9 +92,9 @@ def confirm(
     alike = [
         (-score, other.at, number)
         for number, other in enumerate(around)
-        if _may_agree(new.words, other.words)
-        and not new.phrases.isdisjoint(other.phrases)
-        and (score := _ratio(new.words.plain, other.words.plain, ratio)) >= ratio
+        if _may_agree(new.wording, other.wording)
+        and not new.wording.phrases.isdisjoint(other.wording.phrases)
+        and (score := _ratio(new.wording.words.plain, other.wording.words.plain, ratio)) >= ratio
     ]
     return [around[number] for _, _, number in sorted(alike)]
 
@@ -87,8 +104,8 @@ def resemblance(one: str, other: str) -> float:
 
     What a signature adds behind the text counts for nothing; everything else counts by letters (`fuzz.ratio`).
     """
-    a, b = _read(one), _read(other)
-    return _ratio(a.plain, b.plain, 0) if _may_agree(a, b) else 0.0
+    a, b = Wording(one), Wording(other)
+    return _ratio(a.words.plain, b.words.plain, 0) if _may_agree(a, b) else 0.0
 
 
 class _Words(NamedTuple):
@@ -109,11 +126,11 @@ def _read(text: str) -> _Words:
     return _Words(plain, names, _weigh(plain[:_WEIGHED].rstrip()))
 
 
-def _may_agree(one: _Words, other: _Words) -> bool:
+def _may_agree(one: Wording, other: Wording) -> bool:
     """The cheap tests: enough is said, not too much, and neither names a number or an address the other lacks."""
-    if min(one.weight, other.weight) < MIN_WEIGHT or max(len(one.plain), len(other.plain)) > MAX_LENGTH:
+    if not (one.says_enough and other.says_enough):
         return False
-    return one.names <= other.names or other.names <= one.names
+    return one.words.names <= other.words.names or other.words.names <= one.words.names
 
 
 def _ratio(one: str, other: str, least: float) -> float:
@@ -125,12 +142,8 @@ def _ratio(one: str, other: str, least: float) -> float:
     return score if score and not _words_replaced(tokens(short), tokens(long)) else 0.0
 
 
-def weight(text: str) -> int:
-    """How much a text says, in letters of a script that spells; a character of a script without spaces counts twice."""
-    return _weigh(" ".join(text[:_WEIGHED].split()))
-
-
 def _weigh(words: str) -> int:
+    """In letters of a script that spells; a character of a script without spaces counts twice."""
     return len(words) + (0 if words.isascii() else len(_UNSPACED.findall(words)))
 
 

@@ -6,11 +6,12 @@ in one transaction. Planned tickets carry negative numbers until the record step
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
+from gateway.worker.clues import Clues, read_clues
 from gateway.worker.evidence import Row, World
 from gateway.worker.folds import Story, tell
 from gateway.worker.matching import Placement, place
@@ -35,12 +36,18 @@ class Known:
     """What the database knows about a batch."""
 
     world: World
+    clues: Mapping[UUID, Clues] = field(default_factory=dict)  # by receipt; read where they are missing
     recorded: dict[UUID, Outcome] = field(default_factory=dict)  # receipts with a final outcome
     dead: list[UUID] = field(default_factory=list)  # receipts of dead letters: what comes again is replayed
     seen: dict[str, Seen] = field(default_factory=dict)  # by delivery key
     cited_tickets: list[Row] = field(default_factory=list)  # first named by a reply token: to be kept
     facts: dict[str, list[Update]] = field(default_factory=dict)  # earlier updates, by what they are about
     told: dict[str, int] = field(default_factory=dict)  # the comment that tells an `about`'s story
+
+    def clues_of(self, message: Message) -> Clues:
+        """What a message of the batch, or a story that its facts make, tells by itself."""
+        clues = self.clues.get(message.receipt_id)
+        return clues if clues is not None and clues.message is message else read_clues(message)
 
 
 @dataclass(slots=True)
@@ -61,6 +68,7 @@ class Comment:
 
     message: Message
     placement: Placement
+    people: frozenset[str]  # who takes part through it
     about: str = ""
 
 
@@ -124,8 +132,9 @@ def _decide_message(plan: Plan, known: Known, message: Message) -> None:
 
 
 def _comment_on(plan: Plan, known: Known, message: Message, about: str = "") -> None:
-    placement = place(known.world, message)
-    plan.comments.append(Comment(message, placement, about))
+    clues = known.clues_of(message)
+    placement = place(known.world, clues)
+    plan.comments.append(Comment(message, placement, clues.people, about))
     plan.verdicts.append(Verdict(message, "appended", placement.rule, placement.ticket))
 
 

@@ -26,6 +26,8 @@ from gateway.store.inserting import next_ids
 from gateway.store.known import load_known
 from gateway.store.paging import Ask
 from gateway.store.record import record
+from gateway.worker.clues import read_clues
+from normalizer.message import Message
 from tests.simulation.desk import read
 from tests.simulation.month import simulate
 
@@ -112,7 +114,7 @@ async def test_recording(desk: Store) -> None:
 
     def run(conn: Connection) -> list[Explained]:
         with caught(conn) as sent:
-            load_known(conn, items)
+            load_known(conn, items, [read_clues(item) for item in items if isinstance(item, Message)])
             record(conn, fresh, NOW)
         return [explain(conn, *one) for one in sent]
 

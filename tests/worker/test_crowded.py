@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 from gateway.store import crowded, known
 from gateway.store import tables as t
 from gateway.store.record import record
+from gateway.worker.clues import read_clues
 from normalizer.message import Message
 from tests.worker.conversations import conversations, expected_partition, mail
 from tests.worker.test_record import NOW, clear, partition
@@ -44,7 +45,7 @@ def loaded(conn: Connection, *messages: Message) -> tuple[int, int, int]:
     statements: list[str] = []
     listener = lambda *args: statements.append(args[2])  # noqa: E731
     event.listen(conn.engine, "before_cursor_execute", listener)
-    world = known.load_known(conn, messages).world
+    world = known.load_known(conn, messages, [read_clues(message) for message in messages]).world
     event.remove(conn.engine, "before_cursor_execute", listener)
     return sum(len(rows) for rows in world._rows.values()), len(world._groups), len(statements)
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.worker.clues import TICKET_KEY, read_clues
 from gateway.worker.evidence import Row, World
-from gateway.worker.matching import TICKET_KEY, Placement, place
+from gateway.worker.matching import Placement, place
 from normalizer.message import Message, ThreadKey
 from tests.worker.conversations import LONG, PEOPLE, START, answered, conversations, expected_partition, mail
 
@@ -22,10 +23,10 @@ def group(
     world = World()
     placements = {}
     for number, message in enumerate(opening, 1):
-        placements[message.receipt_id] = place(world, message)
+        placements[message.receipt_id] = place(world, read_clues(message))
         ticket = placements[message.receipt_id].ticket
         world.add(world.group(ticket), [Row(f"{TICKET_KEY}{number}", "own", "", ticket, START, "email")])
-    placements |= {message.receipt_id: place(world, message) for message in messages}
+    placements |= {message.receipt_id: place(world, read_clues(message)) for message in messages}
     found: dict[int, set[UUID]] = defaultdict(set)
     for receipt, placement in placements.items():
         found[world.find(placement.ticket)].add(receipt)

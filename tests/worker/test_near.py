@@ -20,9 +20,9 @@ from gateway.worker.near import (
     MIN_WEIGHT,
     RATIO,
     Candidate,
+    Wording,
     confirm,
     resemblance,
-    weight,
 )
 from normalizer.phrases import phrases
 from tests.worker.conversations import START
@@ -33,7 +33,11 @@ ALICE = "email:alice@example.test"
 
 def said(text: str, *, author: str = ALICE, minute: float = 0, ticket: int = 1, channel: str = "form") -> Candidate:
     at = START + timedelta(minutes=minute)
-    return Candidate(author, text, at, channel, ticket, UUID(int=ticket))
+    return Candidate(author, Wording(text), at, channel, ticket, UUID(int=ticket))
+
+
+def weight_of(text: str) -> int:
+    return Wording(text).words.weight
 
 
 @pytest.mark.parametrize(("one", "other"), SAME.values(), ids=SAME.keys())
@@ -79,9 +83,9 @@ def test_all_that_agree_are_told_the_most_alike_first() -> None:
 def test_short_texts_are_nobodys_duplicate() -> None:
     """80 letters: below, the demo's and the archives' real texts collide; above, none does (next test)."""
     for text in ("thanks", "any news?", "Is there any update on my ticket? It is really urgent for us now."):
-        assert weight(text) < MIN_WEIGHT
+        assert weight_of(text) < MIN_WEIGHT
         assert not confirm(said(text), [said(text)])
-    assert weight("何か進展はありましたか?") == 12 + 11
+    assert weight_of("何か進展はありましたか?") == 12 + 11
 
 
 def test_no_two_texts_of_the_demo_are_taken_for_one() -> None:
@@ -136,12 +140,12 @@ def test_one_long_word_is_read_in_one_pass(letter: str) -> None:
     """A pattern that tries every letter as a beginning needs half a second for each of these texts (A39)."""
     pool = [said(f"{letter * 7_000} {LOGIN} {number}") for number in range(MAX_CANDIDATES)]
     for _ in range(3):
-        assert confirm(said(letter * 8_000), [said(item.text) for item in pool]) == []
+        assert confirm(said(letter * 8_000), [said(item.wording.text) for item in pool]) == []
 
 
 def test_what_shares_no_phrase_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """An author of many different letters costs a glance at each, not a comparison of all their words."""
-    texts = [scene["open"] for scene in words()["scene"] if weight(scene["open"]) >= MIN_WEIGHT][:MAX_CANDIDATES]
+    texts = [scene["open"] for scene in words()["scene"] if weight_of(scene["open"]) >= MIN_WEIGHT][:MAX_CANDIDATES]
     assert len(texts) >= 10
     compared = []
 
@@ -158,7 +162,7 @@ def test_what_shares_no_phrase_is_not_compared(monkeypatch: pytest.MonkeyPatch) 
 def test_letters_with_typing_errors_share_a_phrase() -> None:
     """Up to four of them anywhere in a letter: what the ratio would confirm is found."""
     rng = random.Random(5)
-    texts = [scene["open"] for scene in words()["scene"] if weight(scene["open"]) >= MIN_WEIGHT]
+    texts = [scene["open"] for scene in words()["scene"] if weight_of(scene["open"]) >= MIN_WEIGHT]
     alike = lost = 0
     for text in texts * 20:
         other = text

@@ -21,6 +21,7 @@ from sqlalchemy.pool import StaticPool
 from adapters.email import Email, EmailOptions
 from gateway.store import tables as t
 from gateway.store.record import record
+from gateway.worker.clues import read_clues
 from gateway.worker.evidence import Rules, World
 from gateway.worker.matching import place
 from normalizer.message import Message
@@ -60,7 +61,7 @@ def group(request: pytest.FixtureRequest) -> Iterator[Group]:
 
 def group_in_memory(messages: Sequence[Message], rules: Rules | None = None) -> dict[UUID, int]:
     world = World(rules=rules)
-    placements = {message.receipt_id: place(world, message) for message in messages}
+    placements = {message.receipt_id: place(world, read_clues(message)) for message in messages}
     return {receipt: world.find(placement.ticket) for receipt, placement in placements.items()}
 
 
