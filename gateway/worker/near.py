@@ -54,9 +54,8 @@ class Wording:
         return phrases(self.text)
 
     def prepare(self) -> None:
-        """Read it now, as it may be compared when others wait."""
-        if self.says_enough:
-            _ = self.phrases
+        """Read it now rather than when others wait; its phrases few are asked for."""
+        _ = self.words
 
     @property
     def says_enough(self) -> bool:
