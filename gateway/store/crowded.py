@@ -22,22 +22,13 @@ _KEYS: Final = t.thread_keys.c
 _ALONE: Final = ("own", "conversation", "case")
 
 
-def load_rows(conn: Connection, keys: Collection[str], people: Collection[str]) -> list[Row]:
-    """Rows that may concern messages with these keys, sent by or to these people.
-
-    Messages, conversations and cases by key; answers and siblings only by people who take part.
-    """
-    if not keys:
-        return []
-    wanted = {"keys": list(keys), "people": list(people), "most": MOST_ROWS + 1}
-    found = conn.execute(_CONCERNING, wanted).all()
-    if len(found) <= MOST_ROWS:
-        return [Row(*row) for row in found]
+def sift(conn: Connection, keys: Collection[str], people: Collection[str]) -> list[Row]:
+    """What `CONCERNING` finds, when that is more than `MOST_ROWS`, without what no rule asks for."""
     return list(_sift(conn, keys, people))
 
 
 def _sift(conn: Connection, keys: Collection[str], people: Collection[str]) -> Iterator[Row]:
-    """The same without what no rule asks for: of a crowded id the rows of those people, and of tickets they take part
+    """Of a crowded id the rows of those people, and of tickets they take part
     in; each ticket once, however many of its messages say the same."""
     crowded = _crowded(conn, keys)
     plain = [key for key in keys if key not in crowded]
@@ -75,7 +66,9 @@ def _once(author: Any) -> Select[Any]:
     return wanted.group_by(*by, *([author] if author is _KEYS.author else []))
 
 
-_CONCERNING: Final = (
+# Rows that may concern messages with these keys, sent by or to these people: messages, conversations and cases by key;
+# answers and siblings only by people who take part.
+CONCERNING: Final = (
     _plain()
     .where(one_of(_KEYS.key, "keys"), or_(_KEYS.role.in_(_ALONE), one_of(_KEYS.author, "people")))
     .limit(bindparam("most"))

@@ -20,15 +20,20 @@ Rows = list[dict[str, Any]]
 
 def next_ids(conn: Connection, numbered: Iterable[Table]) -> dict[str, int]:
     """The next free number of each table, valid while the ledger lock is held; one statement, index-only."""
-    names = tuple(table.name for table in numbered)
-    row = conn.execute(_highest(names)).one()
-    return {name: value + 1 for name, value in zip(names, row, strict=True)}
+    highest_ids = conn.execute(highest(numbered)).one()
+    return {name: number + 1 for name, number in highest_ids._asdict().items()}
+
+
+def highest(numbered: Iterable[Table]) -> Select[Any]:
+    """The highest number of each table, under its name; 0 of an empty one."""
+    return _highest(tuple(table.name for table in numbered))
 
 
 @cache
 def _highest(names: tuple[str, ...]) -> Select[Any]:
     ids = (t.metadata.tables[name].c.id for name in names)
-    return select(*(select(func.coalesce(func.max(number), 0)).scalar_subquery() for number in ids))
+    highest = (select(func.coalesce(func.max(number), 0)).scalar_subquery() for number in ids)
+    return select(*(each.label(name) for name, each in zip(names, highest, strict=True)))
 
 
 def insert_all(conn: Connection, table: Table, rows: Rows) -> None:

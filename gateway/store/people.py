@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, false, or_, select, update
+from sqlalchemy import Connection, Table, bindparam, select, update
 
 from gateway.store import tables as t
 from gateway.store.inserting import Inserts, Rows
@@ -139,7 +138,7 @@ def meet(
             continue
         if key not in found:
             found[key] = _welcome(inserts, author, message.language, now, take)
-        elif author.trust == "verified":
+        elif author.trust == "verified" and not holders.is_proven(key):
             proven.append({"b_kind": key[0], "b_value": key[1], "b_source": author.evidence})
         met[message.receipt_id] = found[key]
     return met, proven
@@ -176,44 +175,41 @@ class Holders:
         self._conn = conn
         self._asked: set[tuple[str, str]] = set()
         self._found: dict[tuple[str, str], int] = {}
+        self._proven: set[tuple[str, str]] = set()
 
     def look_up(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """All that are known once these have been asked for as well; whoever makes a new one adds it."""
         unasked = set(keys) - self._asked
-        self._asked |= unasked
-        self._found |= find_holders(self._conn, unasked)
+        return self.learn(unasked, _find(self._conn, unasked)) if unasked else self._found
+
+    def learn(self, asked: Iterable[tuple[str, str]], answer: Iterable[Any]) -> dict[tuple[str, str], int]:
+        """The same when somebody has asked already: `answer` is what `HOLDERS` found."""
+        self._asked.update(asked)
+        for row in answer:
+            self._found[row.kind, row.value] = row.customer_id
+            if row.trust == "verified":
+                self._proven.add((row.kind, row.value))
         return self._found
+
+    def is_proven(self, key: tuple[str, str]) -> bool:
+        """Did the database know it as verified?"""
+        return key in self._proven
 
 
 def find_holders(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Customers by the identity they hold."""
     wanted = set(keys)
-    if not wanted:
-        return {}
-    kinds, values = by_kind(wanted)
-    return {(row.kind, row.value): row.customer_id for row in conn.execute(_holders(kinds), values)}
+    found = _find(conn, wanted) if wanted else ()
+    return {key: row.customer_id for row in found if (key := (row.kind, row.value)) in wanted}
 
 
-@lru_cache(maxsize=256)
-def _holders(kinds: tuple[str, ...]) -> Select[Any]:
-    columns = t.identities.c
-    return select(columns.kind, columns.value, columns.customer_id).where(among(kinds))
+def _find(conn: Connection, keys: Iterable[tuple[str, str]]) -> Sequence[Any]:
+    return conn.execute(HOLDERS, {"identities": {value for _, value in keys}}).all()
 
 
-def by_kind(keys: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], dict[str, list[str]]]:
-    """The kinds that occur, and the parameters of `among`: the values of the first as `of_0`, and so on."""
-    values: dict[str, set[str]] = {}
-    for kind, value in keys:
-        values.setdefault(kind, set()).add(value)
-    kinds = tuple(sorted(values))
-    return kinds, {f"of_{place}": sorted(values[kind]) for place, kind in enumerate(kinds)}
-
-
-def among(kinds: Sequence[str]) -> ColumnElement[bool]:
-    """A condition on `identities` whose values its index finds: value first, as nearly all share a few kinds."""
-    columns = t.identities.c
-    each = (and_(columns.kind == kind, one_of(columns.value, f"of_{place}")) for place, kind in enumerate(kinds))
-    return or_(false(), *each)
+_I: Final = t.identities.c
+# By value, as they are indexed: few are the same for two kinds.
+HOLDERS: Final = select(_I.kind, _I.value, _I.customer_id, _I.trust).where(one_of(_I.value, "identities"))
 
 
 def _customer_row(number: int, name: str, language: str, now: datetime) -> Row:

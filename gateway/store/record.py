@@ -20,10 +20,10 @@ from gateway.store import tables as t
 from gateway.store.claims import join_proven
 from gateway.store.corrections import merge_by_evidence
 from gateway.store.engine import lock_ledger
-from gateway.store.inserting import Inserts, Rows, next_ids
-from gateway.store.known import load_known
+from gateway.store.inserting import Inserts, Rows
+from gateway.store.known import Loaded, load_known
 from gateway.store.moving import ASLEEP
-from gateway.store.people import Holders, Ours, meet, name_ours, prove
+from gateway.store.people import Ours, meet, name_ours, prove
 from gateway.store.releasing import release, settle
 from gateway.store.rows import (
     attachment_row,
@@ -42,7 +42,7 @@ from gateway.store.stories import Told, find_told, retell
 from gateway.store.values import one_of
 from gateway.worker.clues import read_clues
 from gateway.worker.evidence import Rules
-from gateway.worker.plan import Comment, Item, Known, Plan, Verdict, make_plan
+from gateway.worker.plan import Comment, Item, Plan, Verdict, make_plan
 from normalizer.message import Attachment, Message
 
 
@@ -67,10 +67,9 @@ def record(
     clues = [read_clues(item) for item in items if isinstance(item, Message) and not item.suspend]
     lock_ledger(conn)
     items, released = release(conn, items, now)
-    holders = Holders(conn)
-    known = load_known(conn, items, clues, rules, holders)
-    plan = make_plan(items, known)
-    recorded = _Writing(conn, plan, known, now, ours, holders).run()
+    loaded = load_known(conn, items, clues, rules)
+    plan = make_plan(items, loaded.known)
+    recorded = _Writing(conn, plan, loaded, now, ours).run()
     settle(conn, released, {one.receipt_id: (one.outcome, one.ticket_id) for one in recorded}, now)
     return recorded
 
@@ -78,12 +77,10 @@ def record(
 class _Writing:
     """One batch being written: real ids for planned things, then all inserts together."""
 
-    def __init__(
-        self, conn: Connection, plan: Plan, known: Known, now: datetime, ours: Ours | None, holders: Holders
-    ) -> None:
-        self.conn, self.plan, self.known, self.now, self.ours, self.holders = conn, plan, known, now, ours, holders
+    def __init__(self, conn: Connection, plan: Plan, loaded: Loaded, now: datetime, ours: Ours | None) -> None:
+        self.conn, self.plan, self.now, self.ours = conn, plan, now, ours
+        self.known, self.holders, self.ids = loaded.known, loaded.holders, loaded.ids
         self.inserts = Inserts(conn)
-        self.ids = next_ids(conn, _NUMBERED) if plan.verdicts else {}
         self.tickets: dict[int, int] = {}  # planned number -> real id
         self.comments: dict[UUID, int] = {}  # receipt -> comment id
         self.customers: dict[UUID, int | None] = {}  # receipt -> customer id
@@ -343,17 +340,4 @@ _GROW: Final = (
 )
 _WAKE: Final = (
     update(t.tickets).where(one_of(_T.id, "tickets"), _T.status.in_(ASLEEP)).values(status="open").returning(_T.id)
-)
-_NUMBERED: Final = (
-    t.customers,
-    t.identities,
-    t.tickets,
-    t.ticket_links,
-    t.comments,
-    t.attachments,
-    t.thread_keys,
-    t.participants,
-    t.update_facts,
-    t.suspended,
-    t.events,
 )

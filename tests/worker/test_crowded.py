@@ -45,7 +45,7 @@ def loaded(conn: Connection, *messages: Message) -> tuple[int, int, int]:
     statements: list[str] = []
     listener = lambda *args: statements.append(args[2])  # noqa: E731
     event.listen(conn.engine, "before_cursor_execute", listener)
-    world = known.load_known(conn, messages, [read_clues(message) for message in messages]).world
+    world = known.load_known(conn, messages, [read_clues(message) for message in messages]).known.world
     event.remove(conn.engine, "before_cursor_execute", listener)
     return sum(len(rows) for rows in world._rows.values()), len(world._groups), len(statements)
 

@@ -1,0 +1,95 @@
+"""Questions about evidence that only come up while a batch is planned (`evidence.Lookup`), over the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, Text, cast, not_, null, or_, select, union_all
+
+from gateway.store import tables as t
+from gateway.store.moving import ASLEEP
+from gateway.store.values import one_of
+from gateway.worker import evidence
+from gateway.worker.evidence import Group
+
+_KEYS: Final = t.thread_keys.c
+_ROWS: Final = select(_KEYS.key, _KEYS.role, _KEYS.author, _KEYS.ticket_id, _KEYS.at, _KEYS.channel)
+
+
+class SqlLookup:
+    """`evidence.Lookup` over the database."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def admitted(self, tickets: Collection[int], identities: Collection[str]) -> list[evidence.Row]:
+        """See `evidence.Lookup.admitted`."""
+        pairs = self._conn.execute(_ADMITTED, {"tickets": tickets, "identities": identities})
+        return [evidence.Row(*half) for row in pairs for half in (row[:6], row[6:])]
+
+    def held(self, tickets: Collection[int], keys: Collection[str]) -> list[evidence.Row]:
+        """See `evidence.Lookup.held`."""
+        return _rows(self._conn, _HELD, {"keys": keys, "tickets": tickets}) if keys else []
+
+    def citing(self, keys: Collection[str], identities: Collection[str]) -> list[evidence.Row]:
+        """See `evidence.Lookup.citing`."""
+        return _rows(self._conn, _CITING, {"keys": keys, "identities": identities}) if keys else []
+
+    def groups(self, tickets: Collection[int]) -> Iterable[Group]:
+        """See `evidence.Lookup.groups`."""
+        if not tickets:
+            return ()
+        found: dict[int, Group] = {}
+        parts: list[tuple[int, int | None, str | None]] = []
+        for number, other, identity, created_at, status in self._conn.execute(_GROUPS, {"tickets": tickets}):
+            if status is None:
+                parts.append((number, other, identity))
+                continue
+            closed, settled, asleep = status == "closed", status in ("solved", "closed"), status in ASLEEP
+            found[number] = Group(number, set(), created_at, closed, settled, asleep, known={number})
+        for number, other, identity in parts:
+            if identity is not None:
+                found[number].participants.add(identity)
+                continue
+            for one, two in ((number, other), (other, number)):
+                if one in found and two is not None:
+                    found[one].apart.add(two)
+        return found.values()
+
+
+def _admitted() -> Select[Any]:
+    mine, other = t.thread_keys.alias("mine"), t.thread_keys.alias("other")
+    names = ("key", "role", "author", "ticket_id", "at", "channel")
+    columns = [table.c[name] for table in (mine, other) for name in names]
+    return (
+        select(*columns)
+        .join_from(mine, other, mine.c.key == other.c.key)
+        .where(one_of(mine.c.ticket_id, "tickets"), mine.c.role.in_(("own", "ref")), other.c.role == "ref")
+        .where(one_of(other.c.author, "identities"), not_(one_of(other.c.ticket_id, "tickets")))
+    )
+
+
+_ADMITTED: Final = _admitted()
+_HELD: Final = _ROWS.where(one_of(_KEYS.key, "keys"), one_of(_KEYS.ticket_id, "tickets"))
+_CITING: Final = _ROWS.where(one_of(_KEYS.key, "keys"), _KEYS.role == "ref", one_of(_KEYS.author, "identities"))
+
+_T: Final = t.tickets.c
+_P: Final = t.participants.c
+_L: Final = t.ticket_links.c
+_NOBODY: Final = cast(null(), Text)
+_NEVER: Final = cast(null(), t.Instant)
+# A ticket, who takes part in it, and what it is kept apart from, in one answer: `status` tells tickets from the rest.
+_GROUPS: Final = union_all(
+    select(_T.id, cast(null(), t.Id).label("other"), _NOBODY.label("identity"), _T.created_at, _T.status).where(
+        one_of(_T.id, "tickets")
+    ),
+    select(_P.ticket_id, cast(null(), t.Id), _P.identity, _NEVER, _NOBODY).where(one_of(_P.ticket_id, "tickets")),
+    select(_L.ticket_id, _L.other_id, _NOBODY, _NEVER, _NOBODY).where(
+        _L.kind == "apart", or_(one_of(_L.ticket_id, "tickets"), one_of(_L.other_id, "tickets"))
+    ),
+)
+
+
+def _rows(conn: Connection, statement: Any, values: dict[str, Any]) -> list[evidence.Row]:
+    return [evidence.Row(*row) for row in conn.execute(statement, values)]
