@@ -378,6 +378,8 @@ async def test_first_contact_makes_one_customer_and_nobody_makes_none(store: Sto
     later = by("ann@example.test", trust="verified")
     assert await store.write(greet, [later]) == {later.receipt_id: 1}
     assert await store.read(lambda conn: conn.scalar(select(t.identities.c.trust))) == "verified"
+    proven = await store.write(lambda conn: meet(Inserts(conn), Holders(conn), [later], NOW, taker(conn), OURS)[1])
+    assert proven == [], "once"
 
 
 async def test_concurrent_first_contact_is_one_customer(store: Store) -> None:
