@@ -28,6 +28,9 @@ def is_overdelivered(reason: str) -> bool:
     return reason.endswith("(delivery_limit)")
 
 
+MOST_BYTES: Final = 8 << 20  # octets of bodies after which a batch is full, whatever its limit
+
+
 class QueueUnavailableError(Exception):
     """The queue cannot make anything durable now. Temporary by definition: the sender keeps the message."""
 
@@ -82,6 +85,11 @@ class Depth:
         return sum(self.ready.values()) + self.unacked + self.spooled
 
 
+def room_in(batch: Sequence[Delivered]) -> int:
+    """Octets of bodies until a batch is full; not above 0: it is."""
+    return MOST_BYTES - sum(len(delivery.body) for delivery in batch)
+
+
 class Queue(Protocol):
     """Start it once per process; `publish` and the consuming side may be used by different processes."""
 
@@ -95,7 +103,10 @@ class Queue(Protocol):
         """Make the messages durable. Raises `QueueUnavailableError`."""
 
     async def consume(self, limit: int, *, linger: float = 0.0) -> list[Delivered]:
-        """Wait for a first message, gather up to `limit` for at most `linger` seconds more, round robin by channel."""
+        """Wait for a first message, gather up to `limit` for at most `linger` seconds more, round robin by channel.
+
+        Fewer when their bodies are large: once they have `MOST_BYTES`, the rest is for the next call.
+        """
 
     async def ack(self, deliveries: Sequence[Delivered]) -> None:
         """They are recorded; forget them. Safe to call after a lost connection (they will come again, harmlessly)."""

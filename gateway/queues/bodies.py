@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 from gateway.durable import make_folder, sync, write_new
-from gateway.queues.base import Delivered, Outgoing, QueueUnavailableError
+from gateway.queues.base import MOST_BYTES, Delivered, Outgoing, QueueUnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,9 @@ class Bodies:
         )
 
     async def bring_back(self, deliveries: list[Delivered]) -> list[Delivered]:
-        """The deliveries with their large bodies. Raises QueueUnavailableError while this process cannot read any.
+        """The deliveries with their large bodies, or the first of them, once these have `MOST_BYTES`.
+
+        Raises QueueUnavailableError while this process cannot read any.
 
         One whose file is gone or cannot be read keeps the mark, which is no message of the queue contract: it ends
         among the dead letters, and what lies behind it is not kept waiting.
@@ -87,10 +89,14 @@ class Bodies:
         return replace(message, body=_MARK + name.encode())
 
     def _read(self, deliveries: list[Delivered]) -> list[Delivered]:
-        return [
-            replace(delivery, body=self._body(delivery.body)) if is_mark(delivery.body) else delivery
-            for delivery in deliveries
-        ]
+        read: list[Delivered] = []
+        room = MOST_BYTES
+        for delivery in deliveries:
+            if room <= 0:
+                break
+            read.append(replace(delivery, body=self._body(delivery.body)) if is_mark(delivery.body) else delivery)
+            room -= len(read[-1].body)
+        return read
 
     def _body(self, mark: bytes) -> bytes:
         path = self.folder / _name_in(mark)

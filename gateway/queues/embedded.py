@@ -135,10 +135,12 @@ class EmbeddedQueue:
                     break
                 if not more:
                     await self._wait_for_arrival(deadline)
-            return await self._bodies.bring_back(gathered)
+            brought = await self._bodies.bring_back(gathered)
         except BaseException:
             self._return_unseen(gathered)
             raise
+        self._return_unseen(gathered[len(brought) :])
+        return brought
 
     async def ack(self, deliveries: Sequence[Delivered]) -> None:
         """Delete them."""
@@ -174,10 +176,12 @@ class EmbeddedQueue:
 
         letters = await self._submit(claim, undo=self._return_dead)
         try:
-            return await self._bodies.bring_back(letters)
+            brought = await self._bodies.bring_back(letters)
         except BaseException:
             self._return_dead(letters)
             raise
+        self._return_dead(letters[len(brought) :])
+        return brought
 
     async def depth(self) -> Depth:
         """What waits in the file, for all processes together."""
@@ -225,7 +229,7 @@ class EmbeddedQueue:
         return self._submit(claim, claims=True, undo=self._return_unseen)
 
     def _return_unseen(self, deliveries: Sequence[Delivered]) -> None:
-        # The caller was cancelled between our claim and its return: nobody knows these deliveries.
+        # The caller was cancelled between our claim and its return, or the batch is full: nobody knows of these.
         if deliveries and self._thread is not None:
             ids = [delivery.tag for delivery in deliveries]
             _ignore_outcome(self._submit(lambda file: file.return_unseen(ids, self._owner), wakes=True))

@@ -20,7 +20,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
 
-from gateway.queues.base import Delivered, Depth, NotBoundError, Outgoing, QueueUnavailableError
+from gateway.queues.base import Delivered, Depth, NotBoundError, Outgoing, QueueUnavailableError, room_in
 from gateway.queues.lane import Lane, Tag
 from gateway.queues.link import LOST, Link, describe, is_cancelled
 from gateway.queues.publisher import Publisher
@@ -132,21 +132,21 @@ class RabbitQueue:
         """Wait for a first message, however long the broker is away; channels take turns."""
         self._start_consuming()
         loop = asyncio.get_running_loop()
-        batch = self._take(limit)
+        batch = self._take([], limit)
         while not batch:
             self._arrived.clear()
             await self._arrived.wait()
             if self._closed:
                 raise QueueUnavailableError(f"RabbitMQ at {self._consume_link.address}: closed")
-            batch = self._take(limit)
+            batch = self._take([], limit)
         deadline = loop.time() + linger
-        while len(batch) < limit and (left := deadline - loop.time()) > 0:
+        while len(batch) < limit and room_in(batch) > 0 and (left := deadline - loop.time()) > 0:
             try:
                 await asyncio.sleep(min(left, _LOOK_SECONDS))
             except asyncio.CancelledError:
                 self._put_back(batch)
                 raise
-            batch += self._take(limit - len(batch))
+            self._take(batch, limit)
         return batch
 
     async def ack(self, deliveries: Sequence[Delivered]) -> None:
@@ -173,14 +173,17 @@ class RabbitQueue:
             self._consuming = True
             self._consume_link.start()
 
-    def _take(self, limit: int) -> list[Delivered]:
-        batch: list[Delivered] = []
+    def _take(self, batch: list[Delivered], limit: int) -> list[Delivered]:
+        """The batch with what has arrived, as far as it has room."""
+        room = room_in(batch)
         filled = [lane for lane in self._lanes if lane.buffer]
         if filled:
             self._turn = (self._turn + 1) % len(filled)
             filled = filled[self._turn :] + filled[: self._turn]
-        while filled and len(batch) < limit:
-            batch += [lane.buffer.popleft() for lane in filled[: limit - len(batch)]]
+        while filled and len(batch) < limit and room > 0:
+            taken = [lane.buffer.popleft() for lane in filled[: limit - len(batch)]]
+            batch += taken
+            room -= sum(len(delivery.body) for delivery in taken)
             filled = [lane for lane in filled if lane.buffer]
         return batch
 
@@ -224,7 +227,7 @@ class RabbitQueue:
         await self._consume_link.connection()
         found: list[Delivered] = []
         lane, channel = self._dead_lane, self._dead_channel
-        while lane is not None and channel is not None and len(found) < limit:
+        while lane is not None and channel is not None and len(found) < limit and room_in(found) > 0:
             message = await channel.basic_get(DEAD)
             if isinstance(message.delivery, Basic.GetEmpty):
                 break

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.queues.base import DELIVERY_LIMIT, Queue, QueueUnavailableError
+from gateway.queues.base import DELIVERY_LIMIT, MOST_BYTES, Delivered, Queue, QueueUnavailableError
 from tests.contract.backends import (
     Backend,
     EmbeddedBackend,
@@ -191,6 +191,28 @@ async def test_a_batch_does_not_linger_for_ever(queue: Queue) -> None:
     await queue.publish([make_message(1)])
     async with asyncio.timeout(10):
         assert len(await queue.consume(2, linger=0.05)) == 1
+
+
+async def test_large_bodies_fill_a_batch(backend: Backend) -> None:
+    """Whoever records it holds a few of them at once, and not as many as its limit."""
+    queue = await backend.open()
+    bodies = [bytes([number]) * (MOST_BYTES // 2 - 1) for number in range(7)]
+    for number, body in enumerate(bodies):
+        await queue.publish([make_message(number, body=body)])
+    await until_depth(queue, lambda depth: depth.ready["email"] == len(bodies))
+
+    came: list[Delivered] = []
+    sizes = []
+    while len(came) < len(bodies):
+        batch = await queue.consume(100, linger=0.5)
+        came += batch
+        sizes.append(len(batch))
+        await queue.ack(batch)
+
+    assert [delivery.body == body for delivery, body in zip(came, bodies, strict=True)] == [True] * len(bodies)
+    assert {delivery.attempts for delivery in came} == {0}
+    assert max(sizes) == 3, "two leave room for another one"
+    assert (await queue.depth()).waiting == 0
 
 
 async def test_a_cancelled_consumer_takes_nothing_along(queue: Queue) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.queues.base import Outgoing, QueueUnavailableError
+from gateway.queues.base import MOST_BYTES, Outgoing, QueueUnavailableError
 from gateway.queues.bodies import LARGE, is_mark
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.settings import Settings
@@ -45,6 +45,22 @@ async def test_a_large_body_lies_beside_the_file(queue: EmbeddedQueue, path: Pat
     assert len(list(folder.iterdir())) == 1
     await queue.ack(again)
     assert list(folder.iterdir()) == []
+
+
+async def test_dead_letters_with_large_bodies_come_in_parts(path: Path) -> None:
+    queue = EmbeddedQueue(path, delivery_limit=0)
+    await queue.start()
+    try:
+        for number in range(3):
+            await queue.publish([make_message(number, body=bytes(MOST_BYTES // 2))])
+            await queue.release(await take(queue, 1))
+        first = await queue.consume_dead(100)
+        assert [letter.receipt_id for letter in first] == ["receipt-email-0", "receipt-email-1"]
+        assert (await queue.depth()).dead == 3
+        await queue.ack(first)
+        assert [letter.receipt_id for letter in await queue.consume_dead(100)] == ["receipt-email-2"]
+    finally:
+        await queue.close()
 
 
 async def test_a_dead_letter_has_its_large_body(path: Path) -> None:
