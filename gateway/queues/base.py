@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 DELIVERY_LIMIT: Final = 10
+MOST_BYTES: Final = 8 << 20  # octets of bodies after which a batch is full, whatever its limit
 
 
 def describe_death(limit: int = DELIVERY_LIMIT) -> str:
@@ -26,9 +27,6 @@ def describe_death(limit: int = DELIVERY_LIMIT) -> str:
 def is_overdelivered(reason: str) -> bool:
     """Whether a dead letter died of its deliveries alone, so that nothing is known against the message."""
     return reason.endswith("(delivery_limit)")
-
-
-MOST_BYTES: Final = 8 << 20  # octets of bodies after which a batch is full, whatever its limit
 
 
 class QueueUnavailableError(Exception):

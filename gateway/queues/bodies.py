@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 from gateway.durable import make_folder, sync, write_new
-from gateway.queues.base import MOST_BYTES, Delivered, Outgoing, QueueUnavailableError
+from gateway.queues.base import Delivered, Outgoing, QueueUnavailableError, room_in
 
 _log = logging.getLogger(__name__)
 
@@ -90,12 +90,10 @@ class Bodies:
 
     def _read(self, deliveries: list[Delivered]) -> list[Delivered]:
         read: list[Delivered] = []
-        room = MOST_BYTES
         for delivery in deliveries:
-            if room <= 0:
+            if room_in(read) <= 0:
                 break
             read.append(replace(delivery, body=self._body(delivery.body)) if is_mark(delivery.body) else delivery)
-            room -= len(read[-1].body)
         return read
 
     def _body(self, mark: bytes) -> bytes:

@@ -132,13 +132,14 @@ class RabbitQueue:
         """Wait for a first message, however long the broker is away; channels take turns."""
         self._start_consuming()
         loop = asyncio.get_running_loop()
-        batch = self._take([], limit)
+        batch: list[Delivered] = []
+        self._fill(batch, limit)
         while not batch:
             self._arrived.clear()
             await self._arrived.wait()
             if self._closed:
                 raise QueueUnavailableError(f"RabbitMQ at {self._consume_link.address}: closed")
-            batch = self._take([], limit)
+            self._fill(batch, limit)
         deadline = loop.time() + linger
         while len(batch) < limit and room_in(batch) > 0 and (left := deadline - loop.time()) > 0:
             try:
@@ -146,7 +147,7 @@ class RabbitQueue:
             except asyncio.CancelledError:
                 self._put_back(batch)
                 raise
-            self._take(batch, limit)
+            self._fill(batch, limit)
         return batch
 
     async def ack(self, deliveries: Sequence[Delivered]) -> None:
@@ -173,8 +174,8 @@ class RabbitQueue:
             self._consuming = True
             self._consume_link.start()
 
-    def _take(self, batch: list[Delivered], limit: int) -> list[Delivered]:
-        """The batch with what has arrived, as far as it has room."""
+    def _fill(self, batch: list[Delivered], limit: int) -> None:
+        """With what has arrived, as far as it has room."""
         room = room_in(batch)
         filled = [lane for lane in self._lanes if lane.buffer]
         if filled:
@@ -185,7 +186,6 @@ class RabbitQueue:
             batch += taken
             room -= sum(len(delivery.body) for delivery in taken)
             filled = [lane for lane in filled if lane.buffer]
-        return batch
 
     def _put_back(self, batch: Sequence[Delivered]) -> None:
         for delivery in reversed(batch):

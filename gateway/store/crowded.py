@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, and_, bindparam, func, not_, or_, select
 
 from gateway.store import tables as t
+from gateway.store.lookup import ROWS
 from gateway.store.values import one_of
 from gateway.worker.evidence import Row
 
@@ -22,14 +23,12 @@ _KEYS: Final = t.thread_keys.c
 _ALONE: Final = ("own", "conversation", "case")
 
 
-def sift(conn: Connection, keys: Collection[str], people: Collection[str]) -> list[Row]:
-    """What `CONCERNING` finds, when that is more than `MOST_ROWS`, without what no rule asks for."""
-    return list(_sift(conn, keys, people))
+def sift(conn: Connection, keys: Collection[str], people: Collection[str]) -> Iterator[Row]:
+    """What `CONCERNING` finds, when that is more than `MOST_ROWS`, without what no rule asks for.
 
-
-def _sift(conn: Connection, keys: Collection[str], people: Collection[str]) -> Iterator[Row]:
-    """Of a crowded id the rows of those people, and of tickets they take part
-    in; each ticket once, however many of its messages say the same."""
+    Of a crowded id the rows of those people, and of tickets they take part in; each ticket once, however many of its
+    messages say the same.
+    """
     crowded = _crowded(conn, keys)
     plain = [key for key in keys if key not in crowded]
     mine = one_of(_KEYS.author, people)
@@ -45,17 +44,13 @@ def _sift(conn: Connection, keys: Collection[str], people: Collection[str]) -> I
     together = and_(one_of(_KEYS.key, keys), _KEYS.role.in_(("conversation", "case")))
     yield from _rows(conn, _once(whoever).where(together))
     for key in sorted(crowded):
-        some = _plain().where(_KEYS.key == key, _KEYS.role == "own").order_by(_KEYS.author).limit(_SHOWN)
+        some = ROWS.where(_KEYS.key == key, _KEYS.role == "own").order_by(_KEYS.author).limit(_SHOWN)
         yield from _rows(conn, some)
 
 
 def _crowded(conn: Connection, keys: Collection[str]) -> list[str]:
     counted = select(_KEYS.key).where(one_of(_KEYS.key, keys), _KEYS.role == "own").group_by(_KEYS.key)
     return list(conn.scalars(counted.having(func.count() > CROWD)))
-
-
-def _plain() -> Select[Any]:
-    return select(_KEYS.key, _KEYS.role, _KEYS.author, _KEYS.ticket_id, _KEYS.at, _KEYS.channel)
 
 
 def _once(author: Any) -> Select[Any]:
@@ -68,11 +63,9 @@ def _once(author: Any) -> Select[Any]:
 
 # Rows that may concern messages with these keys, sent by or to these people: messages, conversations and cases by key;
 # answers and siblings only by people who take part.
-CONCERNING: Final = (
-    _plain()
-    .where(one_of(_KEYS.key, "keys"), or_(_KEYS.role.in_(_ALONE), one_of(_KEYS.author, "people")))
-    .limit(bindparam("most"))
-)
+CONCERNING: Final = ROWS.where(
+    one_of(_KEYS.key, "keys"), or_(_KEYS.role.in_(_ALONE), one_of(_KEYS.author, "people"))
+).limit(bindparam("most"))
 
 
 def _rows(conn: Connection, statement: Select[Any]) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from gateway.store import crowded
 from gateway.store import tables as t
 from gateway.store.asking import Question, ask
 from gateway.store.inserting import highest
-from gateway.store.lookup import SqlLookup
+from gateway.store.lookup import ROWS, SqlLookup
 from gateway.store.people import HOLDERS, Holders
 from gateway.store.values import one_of
 from gateway.worker import evidence, near
@@ -60,7 +60,7 @@ def load_known(conn: Connection, items: Sequence[Item], clues: Sequence[Clues], 
     holders = Holders(conn)
     held = holders.learn(authors, holding)
     if len(concerning) > crowded.MOST_ROWS:
-        concerning = crowded.sift(conn, wanted["keys"], wanted["people"])
+        concerning = list(crowded.sift(conn, wanted["keys"], wanted["people"]))
     rows = [evidence.Row(*row) for row in (*concerning, *words, *subjects)]
     world.load(rows, lookup.groups({row.ticket for row in rows} | _hear(world, spoken, held)))
     known = Known(world, clues={each.message.receipt_id: each for each in clues})
@@ -194,8 +194,7 @@ _KEYS: Final = t.thread_keys.c
 
 def _recent(name: str) -> Select[Any]:
     first, last = bindparam(f"{name}_first", type_=t.Instant), bindparam(f"{name}_last", type_=t.Instant)
-    rows = select(_KEYS.key, _KEYS.role, _KEYS.author, _KEYS.ticket_id, _KEYS.at, _KEYS.channel)
-    return rows.where(one_of(_KEYS.key, name), _KEYS.at.between(first, last))
+    return ROWS.where(one_of(_KEYS.key, name), _KEYS.at.between(first, last))
 
 
 def _spoken() -> Select[Any]:

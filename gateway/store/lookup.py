@@ -14,7 +14,8 @@ from gateway.worker import evidence
 from gateway.worker.evidence import Group
 
 _KEYS: Final = t.thread_keys.c
-_ROWS: Final = select(_KEYS.key, _KEYS.role, _KEYS.author, _KEYS.ticket_id, _KEYS.at, _KEYS.channel)
+# `evidence.Row` as it is stored.
+ROWS: Final = select(_KEYS.key, _KEYS.role, _KEYS.author, _KEYS.ticket_id, _KEYS.at, _KEYS.channel)
 
 
 class SqlLookup:
@@ -71,8 +72,8 @@ def _admitted() -> Select[Any]:
 
 
 _ADMITTED: Final = _admitted()
-_HELD: Final = _ROWS.where(one_of(_KEYS.key, "keys"), one_of(_KEYS.ticket_id, "tickets"))
-_CITING: Final = _ROWS.where(one_of(_KEYS.key, "keys"), _KEYS.role == "ref", one_of(_KEYS.author, "identities"))
+_HELD: Final = ROWS.where(one_of(_KEYS.key, "keys"), one_of(_KEYS.ticket_id, "tickets"))
+_CITING: Final = ROWS.where(one_of(_KEYS.key, "keys"), _KEYS.role == "ref", one_of(_KEYS.author, "identities"))
 
 _T: Final = t.tickets.c
 _P: Final = t.participants.c

@@ -70,7 +70,7 @@ def read_contents(conn: Connection, tickets: Iterable[int]) -> Contents:
 
 
 def participants(comments: Iterable[Row]) -> set[str]:
-    """From, To and Cc of stored comments, without our own addresses: `matching.participants_of` for rows."""
+    """From, To and Cc of stored comments, without our own addresses: `clues.participants_of` for rows."""
     found: set[str] = set()
     for row in comments:
         people = [entry for entry in row["recipients"] or () if isinstance(entry, dict) and entry.get("value")]

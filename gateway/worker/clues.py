@@ -55,15 +55,15 @@ def _said(message: Message) -> near.Candidate | None:
     return near.Candidate(author.identity, wording, message.received_at, message.channel, 0, message.receipt_id)
 
 
-def evidence_of(message: Message, ticket: int = 0) -> list[Row]:
-    """The evidence rows of a message; ticket 0: not yet on any.
+def evidence_of(message: Message) -> list[Row]:
+    """The evidence rows of a message, on no ticket yet (0).
 
     In an inbox that anyone may join, header evidence is treated like a provider's conversation, as JWZ threading does.
     """
     author = message.author.identity or ""
 
     def row(key: str, role: Role) -> Row:
-        return Row(key, role, author, ticket, message.received_at, message.channel)
+        return Row(key, role, author, 0, message.received_at, message.channel)
 
     if is_signed_report(message):
         return [row(scoped(key, message), "report") for key in message.thread_keys if key.kind == "reply_token"]
