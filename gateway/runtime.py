@@ -193,6 +193,6 @@ def _queue(settings: Settings, local: EmbeddedQueue) -> Queue:
         from gateway.queues.failover import FailoverQueue
         from gateway.queues.rabbitmq import RabbitQueue
 
-        broker = RabbitQueue(url, channels=QUEUE_CHANNELS)
+        broker = RabbitQueue(url, channels=QUEUE_CHANNELS, folder=settings.data_dir)
         return FailoverQueue(broker, local, deadline=settings.publish_deadline)
     raise SettingsError("queue_url: give `embedded:` or amqp://user:password@host:5672/vhost")

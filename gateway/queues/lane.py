@@ -15,6 +15,7 @@ from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 from pamqp.commands import Basic
 
+from gateway.queues.ahead import Ahead, Kept
 from gateway.queues.base import Delivered, describe_death
 from gateway.queues.frames import DELIVER, Content, read_deliver
 from gateway.queues.link import LOST, is_cancelled
@@ -35,8 +36,9 @@ class Tag:
 class Lane:
     """Deliveries of one AMQP channel, oldest first: buffered, then with a worker, then settled."""
 
-    def __init__(self, channel: Channel, on_arrival: Callable[[], None]) -> None:
-        self.buffer: deque[Delivered] = deque()
+    def __init__(self, channel: Channel, ahead: Ahead, on_arrival: Callable[[], None]) -> None:
+        self._waiting: deque[Kept] = deque()
+        self._ahead = ahead
         self._channel = channel
         self._on_arrival = on_arrival
         self._open: dict[int, None] = {}  # tags not settled, in order of delivery: an ordered set
@@ -49,10 +51,25 @@ class Lane:
         """How many deliveries the broker waits to hear about."""
         return len(self._open)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits for a worker."""
+        return not self._waiting
+
+    def take(self) -> Delivered:
+        """The oldest that waits, for a worker. Raises OSError when its body cannot be read any more."""
+        return self._ahead.bring_back(self._waiting.popleft())
+
+    def put_back(self, delivery: Delivered) -> None:
+        """The worker did not want it after all: it is the next; ignored when lost."""
+        if not self.lost:
+            self._waiting.appendleft(self._ahead.keep(delivery))
+
     def lose(self) -> None:
         """The connection is gone: the broker will deliver all of it again, to somebody."""
         self.lost = True
-        self.buffer.clear()
+        while self._waiting:
+            self._ahead.forget(self._waiting.popleft())
         self._open.clear()
 
     async def open(self, queue: str, prefetch: int, tap: Tap) -> None:
@@ -85,7 +102,8 @@ class Lane:
         if not self.lost:
             number, key = self._announced
             self._open[number] = None
-            self.buffer.append(read_delivery(content.type, content.headers, key, body, Tag(self, number)))
+            delivery = read_delivery(content.type, content.headers, key, body, Tag(self, number))
+            self._waiting.append(self._ahead.keep(delivery))
             self._on_arrival()
 
     def admit(self, message: DeliveredMessage) -> Delivered:

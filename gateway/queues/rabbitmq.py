@@ -14,12 +14,14 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from aiormq.channel import Channel
 from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
 
+from gateway.queues.ahead import Ahead
 from gateway.queues.base import Delivered, Depth, NotBoundError, Outgoing, QueueUnavailableError, room_in
 from gateway.queues.lane import Lane, Tag
 from gateway.queues.link import LOST, Link, describe, is_cancelled
@@ -38,6 +40,8 @@ class RabbitQueue:
 
     `publish_timeout`: seconds a publish may take in all, the wait for a blocked connection included. `prefetch`:
     messages a channel may have with us unacked. `max_bytes`: bodies that may wait in one channel's queue.
+    `folder`: for what is handed out to us and too large to wait in memory; where the system has temporary files if not
+    given.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class RabbitQueue:
         publish_timeout: float = 5.0,
         heartbeat: int = 10,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        folder: Path | None = None,
     ) -> None:
         topology = compose_topology(channels, max_bytes=max_bytes)
         self._channels = tuple(channels)
@@ -63,6 +68,7 @@ class RabbitQueue:
             on_open=self._open_publisher,
             on_lost=self._lose_publisher,
         )
+        self._ahead = Ahead(folder)
         self._lanes: list[Lane] = []
         self._dead_lane: Lane | None = None
         self._dead_channel: Channel | None = None
@@ -177,26 +183,33 @@ class RabbitQueue:
     def _fill(self, batch: list[Delivered], limit: int) -> None:
         """With what has arrived, as far as it has room."""
         room = room_in(batch)
-        filled = [lane for lane in self._lanes if lane.buffer]
+        filled = [lane for lane in self._lanes if not lane.is_empty]
         if filled:
             self._turn = (self._turn + 1) % len(filled)
             filled = filled[self._turn :] + filled[: self._turn]
         while filled and len(batch) < limit and room > 0:
-            taken = [lane.buffer.popleft() for lane in filled[: limit - len(batch)]]
+            taken = self._take_from(filled[: limit - len(batch)])
             batch += taken
             room -= sum(len(delivery.body) for delivery in taken)
-            filled = [lane for lane in filled if lane.buffer]
+            filled = [lane for lane in filled if not lane.is_empty]
+
+    def _take_from(self, lanes: Sequence[Lane]) -> list[Delivered]:
+        try:
+            return [lane.take() for lane in lanes]
+        except OSError as error:
+            # All of it comes again, from the broker.
+            self._consume_link.break_off(f"what it handed out cannot be read from a temporary file: {error}")
+            return []
 
     def _put_back(self, batch: Sequence[Delivered]) -> None:
         for delivery in reversed(batch):
             tag: Tag = delivery.tag
-            if not tag.lane.lost:
-                tag.lane.buffer.appendleft(delivery)
+            tag.lane.put_back(delivery)
         self._arrived.set()
 
     async def _open_lanes(self, connection: TappedConnection) -> Sequence[Channel]:
         self._dead_channel = cast(Channel, await connection.channel(publisher_confirms=False))
-        self._dead_lane = Lane(self._dead_channel, lambda: None)
+        self._dead_lane = Lane(self._dead_channel, self._ahead, lambda: None)
         # Side by side: after a restart of the broker the queues elect their leaders at different times.
         channels = await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
         return (*channels, self._dead_channel)
@@ -204,7 +217,7 @@ class RabbitQueue:
     async def _open_lane(self, connection: TappedConnection, name: str) -> Channel:
         channel = cast(Channel, await connection.channel(publisher_confirms=False))
         channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
-        lane = Lane(channel, self._arrived.set)
+        lane = Lane(channel, self._ahead, self._arrived.set)
         self._lanes.append(lane)
         await lane.open(queue_name(name), self._prefetch, connection.tap)
         return channel

@@ -65,6 +65,19 @@ async def until_depth(queue: Queue, condition: Callable[[Depth], bool]) -> None:
     await until(holds)
 
 
+def open_files(folder: Path) -> list[Path]:
+    """Files of this folder that this process has open, by names that also open those without one (proc(5))."""
+    found = []
+    for handle in Path("/proc/self/fd").iterdir():
+        try:
+            inside = str(handle.readlink()).startswith(f"{folder}/")
+        except OSError:  # the handle that reads that list
+            continue
+        if inside:
+            found.append(handle)
+    return found
+
+
 async def until_answering(queue: Queue) -> None:
     """Wait until the queue's service is reached."""
 

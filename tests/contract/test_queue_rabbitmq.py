@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import aiormq
 import pytest
 
+from gateway.queues.ahead import MOST_HELD
 from gateway.queues.base import QueueRefusedError, QueueUnavailableError
 from gateway.queues.lane import read_reason
 from gateway.queues.rabbitmq import RabbitQueue
 from gateway.queues.topology import DEAD, DEFAULT_MAX_BYTES, INBOUND, queue_name
-from tests.contract.backends import CHANNELS, make_message, take, take_dead, until_answering, until_depth
+from tests.contract.backends import CHANNELS, make_message, open_files, take, take_dead, until_answering, until_depth
 from tests.services.rabbitmq import RabbitNode
 
 pytestmark = pytest.mark.rabbitmq
@@ -30,7 +33,7 @@ def url(broker_url: str) -> str:
 async def make(url: str) -> AsyncIterator[Opener]:
     made = []
 
-    def make(**options: int | float | str) -> RabbitQueue:
+    def make(**options: int | float | str | Path) -> RabbitQueue:
         queue = RabbitQueue(str(options.pop("url", url)), channels=CHANNELS, **options)  # type: ignore[arg-type]
         made.append(queue)
         return queue
@@ -138,6 +141,62 @@ async def test_a_wrong_password_is_said_and_not_shown(make: Opener, url: str, ca
             await queue.publish([make_message()])
     assert "refused the user name or the password" in caplog.text
     assert "not-the-password" not in caplog.text
+
+
+# --- more than memory should hold ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def behind(make: Opener, tmp_path: Path) -> tuple[RabbitQueue, list[bytes]]:
+    """A consumer who took one message, was handed out all others ahead, and what they are."""
+    queue = make(folder=tmp_path)
+    await queue.start()
+    await until_answering(queue)
+    bodies = [bytes([number]) * (4 << 20) for number in range(12)]
+    for number, body in enumerate(bodies):
+        await queue.publish([make_message(number, body=body)])
+    [first] = await queue.consume(1)
+    assert first.body == bodies[0]
+    await until_depth(queue, lambda depth: depth.unacked == len(bodies))
+    return queue, bodies
+
+
+async def test_large_messages_that_are_handed_out_ahead_wait_in_files(
+    behind: tuple[RabbitQueue, list[bytes]], tmp_path: Path
+) -> None:
+    queue, bodies = behind
+    files = open_files(tmp_path)
+    assert sum(path.stat().st_size for path in files) == sum(map(len, bodies[1:])) - MOST_HELD
+    assert list(tmp_path.iterdir()) == []
+    for body in bodies[1:]:
+        [delivery] = await queue.consume(1)
+        assert delivery.body == body
+        await queue.ack([delivery])
+    assert open_files(tmp_path) == []
+
+
+async def test_the_files_of_a_connection_that_is_lost_go_with_it(
+    behind: tuple[RabbitQueue, list[bytes]], tmp_path: Path
+) -> None:
+    queue, _ = behind
+    assert open_files(tmp_path)
+    await queue.close()
+    assert open_files(tmp_path) == []
+
+
+async def test_what_cannot_be_read_again_comes_again_from_the_broker(
+    behind: tuple[RabbitQueue, list[bytes]], tmp_path: Path
+) -> None:
+    queue, bodies = behind
+    for path in open_files(tmp_path):
+        os.truncate(path, 1)
+    seen: set[bytes] = set()
+    async with asyncio.timeout(60):
+        while len(seen) < len(bodies):
+            batch = await queue.consume(100)
+            seen |= {delivery.body[:1] for delivery in batch if delivery.body in bodies}
+            await queue.ack(batch)
+    await until_depth(queue, lambda depth: depth.waiting == 0)
 
 
 # --- the broker refuses ----------------------------------------------------------------------------------------------
