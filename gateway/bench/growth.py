@@ -31,11 +31,11 @@ from gateway.intake import Intake
 from gateway.runtime import Runtime
 from gateway.store import tables as t
 from gateway.store.engine import Store
-from gateway.store.inserting import next_ids
 from gateway.store.paging import Ask
 from gateway.store.record import record
 from gateway.store.tickets import newest_first, summarise
 from gateway.store.timeline import timeline
+from gateway.store.writing import next_ids
 from gateway.worker.plan import Item
 from normalizer.message import Tally, parse_wire
 

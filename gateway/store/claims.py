@@ -7,22 +7,22 @@ person decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, func, or_, select, tuple_, update
 
 from gateway.store import tables as t
 from gateway.store.corrections import MACHINE
-from gateway.store.inserting import Rows, insert_all, next_ids
 from gateway.store.joining import join
 from gateway.store.journal import CorrectionError, Done, Hand, by_hand, conflict, invalid, missing
 from gateway.store.paging import MAX_ID, Row
 from gateway.store.people import Ours, Take, find_holders, prove, somebody
 from gateway.store.values import one_of
+from gateway.store.writing import Rows, insert_all, next_ids
 from normalizer.addresses import canonical_email, email_shaped
 from normalizer.message import LONGEST_ADDRESS, Message
 from normalizer.phone_numbers import canonical_phone
@@ -73,12 +73,13 @@ def join_proven(
     conn: Connection,
     messages: Sequence[Message],
     customers: Mapping[UUID, int | None],
+    waiting: Waiting,
     now: datetime,
     take: Take,
     ours: Ours | None = None,
 ) -> None:
     """Keep what the messages claim, and act on what is proven. Last in the transaction that records them, when their
-    comments and tickets are written: a join moves those too. One look-up when nobody claims anything."""
+    comments and tickets are written: a join moves those too. Nothing to do when nobody claims anything."""
     ours = ours or Ours()
     made = {
         (claim.author, claim.claimed): claim
@@ -89,22 +90,32 @@ def join_proven(
     hand = Hand(conn, MACHINE, now, take)
     ready = _keep_claims(hand, list(made.values())) if made else []
     verified = {message.author.identity or "" for message in messages if message.author.trust == "verified"}
-    for claim in {row["id"]: row for row in [*ready, *_waiting_for(conn, verified)]}.values():
+    for claim in {row["id"]: row for row in [*ready, *waiting.of(conn, verified)]}.values():
         _act_on(hand, claim)
 
 
-def _waiting_for(conn: Connection, identities: set[str]) -> list[Row]:
-    """Proven claims that could not act while these identities were unproven: the order of arrival must not matter."""
-    if not identities:
-        return []
-    return [dict(row) for row in conn.execute(_WAITING, {"identities": sorted(identities)}).mappings()]
-
-
-_WAITING: Final = (
+WAITING: Final = (
     select(t.claims)
-    .where(one_of(t.claims.c.claimed, "identities"))
+    .where(one_of(t.claims.c.claimed, "claimed"))
     .where((t.claims.c.state == "open") & t.claims.c.proven)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Proven claims that could not act while an identity was unproven: the order of arrival must not matter.
+
+    `asked`: identities (`kind:value`) that were asked about. `found`: what `WAITING` answered.
+    """
+
+    asked: Collection[str]
+    found: Sequence[Any]
+
+    def of(self, conn: Connection, identities: set[str]) -> list[Row]:
+        """Those of these identities."""
+        missing = identities.difference(self.asked)
+        found = [*self.found, *(conn.execute(WAITING, {"claimed": sorted(missing)}) if missing else ())]
+        return [row._asdict() for row in found if row.claimed in identities]
 
 
 def _keep_claims(hand: Hand, made: Sequence[Claim]) -> list[Row]:
@@ -168,7 +179,7 @@ def _act_on(hand: Hand, claim: Row) -> None:
             join(hand, me, holder, claim["reason"], ticket_id=claim["ticket_id"])
         except CorrectionError:
             return  # the company's own systems say they are two people: it stays a suggestion
-    prove(conn, [{"b_kind": theirs[0], "b_value": theirs[1], "b_source": claim["reason"]}])
+    prove(conn, *theirs, claim["reason"])
     settle_claim(hand, claim["id"], "joined")
 
 

@@ -14,7 +14,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, or_, select, tuple_, update
 
 from gateway.store import tables as t
-from gateway.store.inserting import insert_all, insert_new
 from gateway.store.journal import Done, Hand, as_json, by_hand, invalid, missing
 from gateway.store.moving import (
     ASLEEP,
@@ -31,6 +30,7 @@ from gateway.store.moving import (
 )
 from gateway.store.paging import MAX_ID, Row
 from gateway.store.rows import headline
+from gateway.store.writing import insert_all, insert_new
 
 MOST_MERGED: Final = 50  # tickets in one merge
 MACHINE: Final = "frontdesk"  # the actor of what proof or evidence decides

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, or_, select, update
 
 from gateway.store import tables as t
-from gateway.store.inserting import upsert
+from gateway.store.writing import upsert
 
 _C = t.cursors.c
 

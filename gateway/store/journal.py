@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Table, exists, select, update
 
 from gateway.store import tables as t
 from gateway.store.engine import lock_ledger
-from gateway.store.inserting import insert_all, insert_new, next_ids
 from gateway.store.moving import Take
 from gateway.store.paging import MAX_ID, Row
+from gateway.store.writing import insert_all, insert_new, next_ids
 
 NUMBERED: Final = (
     t.tickets,

@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Select, Text, bindparam, cast, func, null, se
 from gateway.store import crowded
 from gateway.store import tables as t
 from gateway.store.asking import Question, ask
-from gateway.store.inserting import highest
+from gateway.store.claims import WAITING, Waiting
 from gateway.store.lookup import ROWS, SqlLookup
 from gateway.store.people import HOLDERS, Holders
 from gateway.store.values import one_of
+from gateway.store.writing import highest
 from gateway.worker import evidence, near
 from gateway.worker.clues import TICKET_KEY, Clues
 from gateway.worker.evidence import Rules, World
@@ -42,11 +43,12 @@ _NUMBERED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the database knows about a batch, who holds its authors' identities, and by table the next free numbers,
-    valid under the ledger lock."""
+    """What the database knows about a batch, who holds its authors' identities, the claims that wait for these to be
+    proven, and by table the next free numbers, valid under the ledger lock."""
 
     known: Known
     holders: Holders
+    waiting: Waiting
     ids: dict[str, int]
 
 
@@ -56,7 +58,7 @@ def load_known(conn: Connection, items: Sequence[Item], clues: Sequence[Clues], 
     world = World(lookup, rules)
     authors = _authors(items)
     wanted = _evidence_about(clues, items) | _nearly_said(clues, world.rules) | _named(items, authors)
-    concerning, words, subjects, holding, spoken, seen, facts, [highest_ids] = ask(conn, _QUESTIONS, wanted)
+    concerning, words, subjects, holding, spoken, seen, facts, claims, [highest_ids] = ask(conn, _QUESTIONS, wanted)
     holders = Holders(conn)
     held = holders.learn(authors, holding)
     if len(concerning) > crowded.MOST_ROWS:
@@ -67,7 +69,8 @@ def load_known(conn: Connection, items: Sequence[Item], clues: Sequence[Clues], 
     known.cited_tickets = _load_cited_tickets(conn, world, lookup, [each.message for each in clues])
     _remember(known, seen)
     _collect(known, facts)
-    return Loaded(known, holders, {table: number + 1 for table, number in highest_ids._asdict().items()})
+    ids = {table: number + 1 for table, number in highest_ids._asdict().items()}
+    return Loaded(known, holders, Waiting(wanted["claimed"], claims), ids)
 
 
 def _evidence_about(clues: Sequence[Clues], items: Sequence[Item]) -> dict[str, Any]:
@@ -103,6 +106,7 @@ def _named(items: Sequence[Item], authors: Collection[tuple[str, str]]) -> dict[
         "delivery_keys": [item.delivery_key for item in items],
         "receipts": [item.receipt_id for item in items],
         "identities": {value for _, value in authors},
+        "claimed": _proving(items),
     }
 
 
@@ -110,6 +114,12 @@ def _authors(items: Iterable[Item]) -> set[tuple[str, str]]:
     """Everybody who may turn out to be a customer, as (kind, value)."""
     authors = (item.author for item in items if item.author is not None and item.author.identity)
     return {(author.kind, author.value or "") for author in authors}
+
+
+def _proving(items: Iterable[Item]) -> set[str]:
+    """The identities, as `kind:value`, that a delivery of the batch proves."""
+    authors = (item.author for item in items if item.author is not None and item.author.trust == "verified")
+    return {author.identity for author in authors if author.identity}
 
 
 def _hear(world: World, spoken: Iterable[Any], held: Mapping[tuple[str, str], int]) -> set[int]:
@@ -240,5 +250,6 @@ _QUESTIONS: Final = (
     Question(_spoken(), ("talkers",)),
     Question(_SEEN),
     Question(_FACTS, ("abouts",)),
+    Question(WAITING, ("claimed",)),
     Question(highest(_NUMBERED)),
 )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, select
 
 from gateway.store import tables as t
 from gateway.store.engine import lock_ledger
-from gateway.store.inserting import insert_all, insert_new, next_ids, upsert
+from gateway.store.writing import insert_all, insert_new, next_ids, upsert
 from normalizer.message import Tally
 
 

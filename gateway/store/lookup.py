@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, Text, cast, not_, null, or_, select, union_all
 
 from gateway.store import tables as t
+from gateway.store.asking import Question, ask
 from gateway.store.moving import ASLEEP
 from gateway.store.values import one_of
 from gateway.worker import evidence
@@ -24,18 +25,14 @@ class SqlLookup:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
-    def admitted(self, tickets: Collection[int], identities: Collection[str]) -> list[evidence.Row]:
+    def admitted(
+        self, tickets: Collection[int], identities: Collection[str], cited: Collection[str], keys: Collection[str]
+    ) -> list[evidence.Row]:
         """See `evidence.Lookup.admitted`."""
-        pairs = self._conn.execute(_ADMITTED, {"tickets": tickets, "identities": identities})
-        return [evidence.Row(*half) for row in pairs for half in (row[:6], row[6:])]
-
-    def held(self, tickets: Collection[int], keys: Collection[str]) -> list[evidence.Row]:
-        """See `evidence.Lookup.held`."""
-        return _rows(self._conn, _HELD, {"keys": keys, "tickets": tickets}) if keys else []
-
-    def citing(self, keys: Collection[str], identities: Collection[str]) -> list[evidence.Row]:
-        """See `evidence.Lookup.citing`."""
-        return _rows(self._conn, _CITING, {"keys": keys, "identities": identities}) if keys else []
+        values = {"tickets": tickets, "identities": identities, "cited": cited, "keys": keys}
+        pairs, held, citing = ask(self._conn, _QUESTIONS, values)
+        halves = (half for row in pairs for half in (row[:6], row[6:]))
+        return [evidence.Row(*row) for row in (*halves, *held, *citing)]
 
     def groups(self, tickets: Collection[int]) -> Iterable[Group]:
         """See `evidence.Lookup.groups`."""
@@ -62,7 +59,7 @@ class SqlLookup:
 def _admitted() -> Select[Any]:
     mine, other = t.thread_keys.alias("mine"), t.thread_keys.alias("other")
     names = ("key", "role", "author", "ticket_id", "at", "channel")
-    columns = [table.c[name] for table in (mine, other) for name in names]
+    columns = [table.c[name].label(f"{table.name}_{name}") for table in (mine, other) for name in names]
     return (
         select(*columns)
         .join_from(mine, other, mine.c.key == other.c.key)
@@ -71,9 +68,9 @@ def _admitted() -> Select[Any]:
     )
 
 
-_ADMITTED: Final = _admitted()
-_HELD: Final = ROWS.where(one_of(_KEYS.key, "keys"), one_of(_KEYS.ticket_id, "tickets"))
+_HELD: Final = ROWS.where(one_of(_KEYS.key, "cited"), one_of(_KEYS.ticket_id, "tickets"))
 _CITING: Final = ROWS.where(one_of(_KEYS.key, "keys"), _KEYS.role == "ref", one_of(_KEYS.author, "identities"))
+_QUESTIONS: Final = (Question(_admitted(), ("tickets",)), Question(_HELD, ("cited",)), Question(_CITING, ("keys",)))
 
 _T: Final = t.tickets.c
 _P: Final = t.participants.c
@@ -90,7 +87,3 @@ _GROUPS: Final = union_all(
         _L.kind == "apart", or_(one_of(_L.ticket_id, "tickets"), one_of(_L.other_id, "tickets"))
     ),
 )
-
-
-def _rows(conn: Connection, statement: Any, values: dict[str, Any]) -> list[evidence.Row]:
-    return [evidence.Row(*row) for row in conn.execute(statement, values)]

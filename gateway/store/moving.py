@@ -15,8 +15,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, and_, delete, or_, select, update
 
 from gateway.store import tables as t
-from gateway.store.inserting import insert_new
 from gateway.store.paging import Row
+from gateway.store.writing import insert_new
 from normalizer.message import LONGEST_ADDRESS
 
 FIELDS: Final = (

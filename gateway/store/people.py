@@ -5,19 +5,19 @@ Identities join one customer only on proof (`claims.py`) or by a person's decisi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Table, Update, select, update
 
 from gateway.store import tables as t
-from gateway.store.inserting import Inserts, Rows
 from gateway.store.paging import Row
 from gateway.store.rows import identity_row
 from gateway.store.values import one_of
+from gateway.store.writing import Change, Writes, change_all
 from normalizer.addresses import canonical_domain, canonical_email
 from normalizer.message import Author, Message, Recipient
 from normalizer.rewritten import looks_rewritten
@@ -113,15 +113,14 @@ def speaks_for_others(message: Message) -> bool:
 
 
 def meet(
-    inserts: Inserts,
+    writes: Writes,
     holders: Holders,
     messages: Sequence[Message],
     now: datetime,
     take: Take,
     ours: Ours | None = None,
-) -> tuple[dict[UUID, int | None], Rows]:
-    """The customer of each message, by receipt: found by their identity, or new; None for nobody. And what to `prove`
-    once the new ones are written.
+) -> dict[UUID, int | None]:
+    """The customer of each message, by receipt: found by their identity, or new; None for nobody.
 
     Set-based, under the ledger lock, so two first contacts at once are one customer. A verified author proves the
     identity from then on; nothing ever makes it less proven.
@@ -130,22 +129,21 @@ def meet(
     keys = {message.receipt_id: somebody(message, ours) for message in messages}
     found = holders.look_up(key for key in keys.values() if key)
     met: dict[UUID, int | None] = {}
-    proven: Rows = []
     for message in messages:
         key, author = keys[message.receipt_id], message.author
         if key is None:
             met[message.receipt_id] = None
             continue
         if key not in found:
-            found[key] = _welcome(inserts, author, message.language, now, take)
-        elif author.trust == "verified" and not holders.is_proven(key):
-            proven.append({"b_kind": key[0], "b_value": key[1], "b_source": author.evidence})
+            holders.welcome(writes, author, message.language, now, take)
+        elif author.trust == "verified":
+            holders.prove(writes, key, author.evidence)
         met[message.receipt_id] = found[key]
-    return met, proven
+    return met
 
 
 def meet_callers(
-    inserts: Inserts, holders: Holders, callers: Sequence[tuple[int | None, Author]], now: datetime, take: Take
+    writes: Writes, holders: Holders, callers: Sequence[tuple[int | None, Author]], now: datetime, take: Take
 ) -> list[int | None]:
     """Who called, when a later fact says it first: of each (customer so far, author) the customer from now on, which
     is the one so far when nothing is known of the author."""
@@ -156,16 +154,8 @@ def meet_callers(
     found = holders.look_up(key for key in keys if key)
     for (_, author), key in zip(callers, keys, strict=True):
         if key and key not in found:
-            found[key] = _welcome(inserts, author, "", now, take)
+            holders.welcome(writes, author, "", now, take)
     return [found[key] if key else current for (current, _), key in zip(callers, keys, strict=True)]
-
-
-def _welcome(inserts: Inserts, author: Author, language: str, now: datetime, take: Take) -> int:
-    """A new customer with this identity."""
-    number = take(t.customers)
-    inserts.add(t.customers, [_customer_row(number, author.display_name, language, now)])
-    inserts.add(t.identities, [{"id": take(t.identities), **identity_row(author, number, now)}])
-    return number
 
 
 class Holders:
@@ -176,9 +166,10 @@ class Holders:
         self._asked: set[tuple[str, str]] = set()
         self._found: dict[tuple[str, str], int] = {}
         self._proven: set[tuple[str, str]] = set()
+        self._new: dict[tuple[str, str], Row] = {}  # not written yet
 
     def look_up(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """All that are known once these have been asked for as well; whoever makes a new one adds it."""
+        """All that are known once these have been asked for as well."""
         unasked = set(keys) - self._asked
         return self.learn(unasked, _find(self._conn, unasked)) if unasked else self._found
 
@@ -191,9 +182,24 @@ class Holders:
                 self._proven.add((row.kind, row.value))
         return self._found
 
-    def is_proven(self, key: tuple[str, str]) -> bool:
-        """Did the database know it as verified?"""
-        return key in self._proven
+    def welcome(self, writes: Writes, author: Author, language: str, now: datetime, take: Take) -> None:
+        """A new customer with this identity."""
+        number, key = take(t.customers), (author.kind, author.value or "")
+        self._found[key] = number
+        self._new[key] = {"id": take(t.identities), **identity_row(author, number, now)}
+        writes.add(t.customers, [_customer_row(number, author.display_name, language, now)])
+        writes.add(t.identities, [self._new[key]])
+
+    def prove(self, writes: Writes, key: tuple[str, str], evidence: str) -> None:
+        """An identity that is known is proven now, unless it was."""
+        if key in self._proven:
+            return
+        self._proven.add(key)
+        new = self._new.get(key)
+        if new is None:
+            writes.change(PROVING, [{"kind": key[0], "value": key[1], "source": evidence}])
+        elif new["trust"] != "verified":
+            new |= {"trust": "verified", "source": evidence}
 
 
 def find_holders(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
@@ -217,15 +223,15 @@ def _customer_row(number: int, name: str, language: str, now: datetime) -> Row:
     return row | {"created_at": now, "updated_at": now}
 
 
-def prove(conn: Connection, proven: Rows) -> None:
-    """Identities that are proven now: rows of `b_kind`, `b_value`, `b_source`. Nothing makes one less proven."""
-    if proven:
-        conn.execute(_PROVE, proven)
+def prove(conn: Connection, kind: str, value: str, source: str) -> None:
+    """An identity is proven now."""
+    change_all(conn, PROVING, [{"kind": kind, "value": value, "source": source}])
 
 
-_PROVE: Final = (
-    update(t.identities)
-    .where(t.identities.c.kind == bindparam("b_kind"), t.identities.c.value == bindparam("b_value"))
-    .where(t.identities.c.trust != "verified")
-    .values(trust="verified", source=bindparam("b_source"))
-)
+def _prove(given: Mapping[str, ColumnElement[Any]]) -> Update:
+    """Nothing makes one less proven."""
+    whose = update(t.identities).where(_I.value == given["value"], _I.kind == given["kind"], _I.trust != "verified")
+    return whose.values(trust="verified", source=given["source"])
+
+
+PROVING: Final = Change(_I.value, (_I.value, _I.kind, _I.source), _prove)

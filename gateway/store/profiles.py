@@ -11,11 +11,11 @@ from pydantic_core import to_json
 from sqlalchemy import Connection, select, update
 
 from gateway.store import tables as t
-from gateway.store.inserting import insert_all
 from gateway.store.joining import live_customer
 from gateway.store.journal import CorrectionError, Hand, by_hand, invalid
 from gateway.store.paging import Row
 from gateway.store.people import Ours, find_holders, prove
+from gateway.store.writing import insert_all
 
 MOST_ATTRIBUTES: Final = 200
 _LARGEST: Final = 65_536  # bytes of all attributes of one customer as JSON
@@ -118,7 +118,7 @@ def _give_address(hand: Hand, customer: int, kind: str, value: str, profile: Pro
         row = {"id": hand.take(t.identities), "customer_id": customer, "kind": kind, "value": value, "trust": trust}
         insert_all(hand.conn, t.identities, [row | {"source": source, "created_at": hand.now}])
     elif profile.verified:
-        prove(hand.conn, [{"b_kind": kind, "b_value": value, "b_source": source}])
+        prove(hand.conn, kind, value, source)
 
 
 def _merged(known: Mapping[str, Any], said: Mapping[str, Any]) -> Row:

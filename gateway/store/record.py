@@ -14,16 +14,15 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, bindparam, case, delete, func, update
+from sqlalchemy import Column, ColumnElement, Connection, Integer, Table, Update, case, delete, func, update
 
 from gateway.store import tables as t
 from gateway.store.claims import join_proven
 from gateway.store.corrections import merge_by_evidence
 from gateway.store.engine import lock_ledger
-from gateway.store.inserting import Inserts, Rows
 from gateway.store.known import Loaded, load_known
 from gateway.store.moving import ASLEEP
-from gateway.store.people import Ours, meet, name_ours, prove
+from gateway.store.people import Ours, meet, name_ours
 from gateway.store.releasing import release, settle
 from gateway.store.rows import (
     attachment_row,
@@ -40,6 +39,7 @@ from gateway.store.rows import (
 )
 from gateway.store.stories import Told, find_told, retell
 from gateway.store.values import one_of
+from gateway.store.writing import Change, Rows, Writes
 from gateway.worker.clues import read_clues
 from gateway.worker.evidence import Rules
 from gateway.worker.plan import Comment, Item, Plan, Verdict, make_plan
@@ -75,12 +75,13 @@ def record(
 
 
 class _Writing:
-    """One batch being written: real ids for planned things, then all inserts together."""
+    """One batch being written: real ids for planned things, then all writes together."""
 
     def __init__(self, conn: Connection, plan: Plan, loaded: Loaded, now: datetime, ours: Ours | None) -> None:
         self.conn, self.plan, self.now, self.ours = conn, plan, now, ours
         self.known, self.holders, self.ids = loaded.known, loaded.holders, loaded.ids
-        self.inserts = Inserts(conn)
+        self.waiting = loaded.waiting
+        self.writes = Writes(conn)
         self.tickets: dict[int, int] = {}  # planned number -> real id
         self.comments: dict[UUID, int] = {}  # receipt -> comment id
         self.customers: dict[UUID, int | None] = {}  # receipt -> customer id
@@ -92,17 +93,16 @@ class _Writing:
         self._absorb_merged_tickets()
         said = [comment.message for comment in self.plan.comments]
         # Every author is a customer, or nobody (a withheld number, a failed authentication, an address of ours).
-        self.customers, proven = meet(self.inserts, self.holders, said, self.now, self._take, self.ours)
+        self.customers = meet(self.writes, self.holders, said, self.now, self._take, self.ours)
         self._write_tickets()
         self._write_comments()
         self._write_evidence()
         told = self._find_stories()
         self._write_suspended()
         self._write_receipts()
-        self.inserts.write()
-        prove(self.conn, proven)
+        self.writes.write()
         retell(self.conn, self.plan.retellings, told, self.now)
-        join_proven(self.conn, said, self.customers, self.now, self._take, self.ours)
+        join_proven(self.conn, said, self.customers, self.waiting, self.now, self._take, self.ours)
         return [
             Recorded(verdict.item.receipt_id, verdict.item.channel, verdict.outcome, self._ticket(verdict.ticket))
             for verdict in self.plan.verdicts
@@ -138,14 +138,14 @@ class _Writing:
             {"id": self._take(t.events), "ticket_id": ticket, "kind": kind, "detail": detail, "at": self.now}
             for ticket, kind, detail in events
         ]
-        self.inserts.add(t.events, rows)
+        self.writes.add(t.events, rows)
 
     def _write_tickets(self) -> None:
         grown: dict[int, list[Message]] = {}
         for comment in self.plan.comments:
             grown.setdefault(comment.placement.ticket, []).append(comment.message)
         new = [self._new_ticket(self.tickets[ticket], said) for ticket, said in grown.items() if ticket < 0]
-        self.inserts.add(t.tickets, new)
+        self.writes.add(t.tickets, new)
         self._write_events((row["id"], "created", {"channel": row["channel"], "inbox": row["inbox"]}) for row in new)
         self._grow_tickets({ticket: said for ticket, said in grown.items() if ticket > 0})
 
@@ -169,11 +169,11 @@ class _Writing:
         """Counters, and what a customer's words do to a ticket. A machine's words (auto-reply, bounce) do nothing."""
         if not grown:
             return
-        self.conn.execute(
-            _GROW,
+        self.writes.change(
+            GROWING,
             [
-                {"b_id": ticket, "b_count": len(said), "b_waits": waits_since(said)}
-                | {"b_first": opened_at(said, self.now), "b_last": changed_at(said, self.now)}
+                {"id": ticket, "count": len(said), "waits": waits_since(said)}
+                | {"first": opened_at(said, self.now), "last": changed_at(said, self.now)}
                 for ticket, said in grown.items()
             ],
         )
@@ -199,9 +199,9 @@ class _Writing:
                 }
             )
             files.extend(self._file_rows(comment.message.attachments, comment_id=number))
-        self.inserts.add(t.comments, rows)
-        self.inserts.add(t.attachments, files)
-        self.inserts.add(
+        self.writes.add(t.comments, rows)
+        self.writes.add(t.attachments, files)
+        self.writes.add(
             t.folded,
             [
                 {"about": comment.about, "comment_id": self.comments[comment.message.receipt_id]}
@@ -246,12 +246,12 @@ class _Writing:
                 for row in comment.placement.rows
             )
             links.extend(self._links(ticket, comment))
-        self.inserts.add(t.thread_keys, keys)
+        self.writes.add(t.thread_keys, keys)
         taking_part: Rows = [
             {"id": self._take(t.participants), "ticket_id": ticket, "identity": person} for ticket, person in people
         ]
-        self.inserts.add(t.participants, taking_part, doubtful=True)
-        self.inserts.add(t.ticket_links, links, doubtful=True)
+        self.writes.add(t.participants, taking_part, doubtful=True)
+        self.writes.add(t.ticket_links, links, doubtful=True)
 
     def _links(self, ticket: int, comment: Comment) -> Rows:
         kind = "possibly_belongs_to" if comment.placement.rule == "none" else "related"
@@ -275,8 +275,8 @@ class _Writing:
     def _find_stories(self) -> Told:
         """Facts of things reported in pieces, and where the stories stand that they change."""
         facts = [{"id": self._take(t.update_facts), **update_row(item)} for item in self.plan.updates]
-        self.inserts.add(t.update_facts, facts)
-        told = find_told(self.conn, self.inserts, self.holders, self._take, self.plan.retellings, self.now)
+        self.writes.add(t.update_facts, facts)
+        told = find_told(self.conn, self.writes, self.holders, self._take, self.plan.retellings, self.now)
         for verdict in self.plan.verdicts:
             if verdict.ticket is None and verdict.comment is not None:
                 verdict.ticket = told.tickets.get(verdict.comment)
@@ -289,8 +289,8 @@ class _Writing:
             number = self._take(t.suspended)
             rows.append({"id": number, **suspended_row(message)})
             files.extend(self._file_rows(message.attachments, suspended_id=number))
-        self.inserts.add(t.suspended, rows)
-        self.inserts.add(t.attachments, files)
+        self.writes.add(t.suspended, rows)
+        self.writes.add(t.attachments, files)
 
     def _write_receipts(self) -> None:
         receipts = [self._receipt_row(verdict) for verdict in self.plan.verdicts]
@@ -299,8 +299,8 @@ class _Writing:
             self.conn.execute(delete(t.receipts).where(one_of(t.receipts.c.receipt_id, revived)))
             again = update(t.dead_letters).where(one_of(t.dead_letters.c.receipt_id, revived))
             self.conn.execute(again.values(replayed_at=self.now))
-        self.inserts.add(t.receipts, receipts)
-        self.inserts.add(
+        self.writes.add(t.receipts, receipts)
+        self.writes.add(
             t.delivery_keys,
             [
                 {
@@ -326,18 +326,24 @@ class _Writing:
 
 
 _T: Final = t.tickets.c
-_FIRST: Final = bindparam("b_first", type_=t.Instant)
-_LAST: Final = bindparam("b_last", type_=t.Instant)
-_GROW: Final = (
-    update(t.tickets)
-    .where(_T.id == bindparam("b_id"))
-    .values(
-        comment_count=_T.comment_count + bindparam("b_count"),
-        customer_waits_since=func.coalesce(_T.customer_waits_since, bindparam("b_waits", type_=t.Instant)),
-        created_at=case((_T.created_at > _FIRST, _FIRST), else_=_T.created_at),
-        updated_at=case((_T.updated_at < _LAST, _LAST), else_=_T.updated_at),
+
+
+def _grow(given: Mapping[str, ColumnElement[Any]]) -> Update:
+    first, last = given["first"], given["last"]
+    return (
+        update(t.tickets)
+        .where(_T.id == given["id"])
+        .values(
+            comment_count=_T.comment_count + given["count"],
+            customer_waits_since=func.coalesce(_T.customer_waits_since, given["waits"]),
+            created_at=case((_T.created_at > first, first), else_=_T.created_at),
+            updated_at=case((_T.updated_at < last, last), else_=_T.updated_at),
+        )
     )
-)
+
+
+_MOMENTS: Final = [Column(name, t.Instant) for name in ("waits", "first", "last")]
+GROWING: Final = Change(_T.id, (Column("id", t.Id), Column("count", Integer), *_MOMENTS), _grow)
 _WAKE: Final = (
     update(t.tickets).where(one_of(_T.id, "tickets"), _T.status.in_(ASLEEP)).values(status="open").returning(_T.id)
 )

@@ -17,9 +17,9 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, select, update
 
 from gateway.store import tables as t
-from gateway.store.inserting import Rows, insert_all, insert_new, next_ids
 from gateway.store.rows import attachment_row, suspended_row
 from gateway.store.values import one_of
+from gateway.store.writing import Rows, insert_all, insert_new, next_ids
 from gateway.worker.plan import Item
 from normalizer.message import Message, Replay
 

@@ -11,10 +11,10 @@ from typing import Final
 from sqlalchemy import Connection, Update, bindparam, delete, exists, func, select, update
 
 from gateway.store import tables as t
-from gateway.store.inserting import Inserts, Rows
 from gateway.store.people import Holders, Take, meet_callers
 from gateway.store.rows import attachment_row, author_row
 from gateway.store.values import one_of
+from gateway.store.writing import Rows, Writes
 from gateway.worker.clues import participants_of
 from gateway.worker.plan import Retelling
 
@@ -29,7 +29,7 @@ class Told:
 
 
 def find_told(
-    conn: Connection, inserts: Inserts, holders: Holders, take: Take, retellings: Sequence[Retelling], now: datetime
+    conn: Connection, writes: Writes, holders: Holders, take: Take, retellings: Sequence[Retelling], now: datetime
 ) -> Told:
     """What the comments to be rewritten are; adds the rows that retelling them brings. A comment occurs once."""
     if not retellings:
@@ -37,7 +37,7 @@ def find_told(
     numbers = [item.comment for item in retellings]
     told = {row.id: row for row in conn.execute(_TOLD, {"numbers": numbers})}
     callers = [(told[item.comment].author_id, item.message.author) for item in retellings]
-    authors = meet_callers(inserts, holders, callers, now, take)
+    authors = meet_callers(writes, holders, callers, now, take)
     if any(row.has_files for row in told.values()):
         conn.execute(_FORGET_FILES, {"numbers": numbers})
     files = [
@@ -50,8 +50,8 @@ def find_told(
         for item in retellings
         for person in sorted(participants_of(item.message))
     ]
-    inserts.add(t.attachments, files)
-    inserts.add(t.participants, people, doubtful=True)
+    writes.add(t.attachments, files)
+    writes.add(t.participants, people, doubtful=True)
     return Told(
         tickets={number: row.ticket_id for number, row in told.items()},
         authors=dict(zip(numbers, authors, strict=True)),

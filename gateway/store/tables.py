@@ -61,7 +61,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 class Body(Text):
-    """A text that may be long: a customer's words, html. It travels by itself (`inserting`), not inside a document."""
+    """A text that may be long: a customer's words, html. It travels by itself (`writing`), not inside a document."""
 
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in INTEGER keys

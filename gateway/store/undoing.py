@@ -14,11 +14,11 @@ from sqlalchemy import Connection, delete, select, update
 
 from gateway.store import tables as t
 from gateway.store.corrections import MACHINE, add_links
-from gateway.store.inserting import insert_new
 from gateway.store.joining import customer_survivor, part
 from gateway.store.journal import Done, Hand, by_hand, conflict, from_json, get_correction
 from gateway.store.moving import ASLEEP, Contents, move_comments, move_keys, read_contents, settle
 from gateway.store.paging import Row
+from gateway.store.writing import insert_new
 
 
 def undo(conn: Connection, event_id: int, *, actor: str, now: datetime) -> Done:

@@ -65,14 +65,11 @@ class Group:
 class Lookup(Protocol):
     """Questions to the database that cannot be asked for a whole batch beforehand."""
 
-    def admitted(self, tickets: Collection[int], identities: Collection[str]) -> Iterable[Row]:
-        """Rows of the tickets, and `ref` rows elsewhere by one of the identities, that share a key."""
-
-    def held(self, tickets: Collection[int], keys: Collection[str]) -> Iterable[Row]:
-        """Rows of the tickets with one of the keys."""
-
-    def citing(self, keys: Collection[str], identities: Collection[str]) -> Iterable[Row]:
-        """`ref` rows with one of the keys, written by one of the identities."""
+    def admitted(
+        self, tickets: Collection[int], identities: Collection[str], cited: Collection[str], keys: Collection[str]
+    ) -> Iterable[Row]:
+        """Rows of the tickets, and `ref` rows elsewhere by one of the identities, that share a key; rows of the tickets
+        with one of the keys `cited`; and `ref` rows with one of the `keys`, written by one of the identities."""
 
     def groups(self, tickets: Collection[int]) -> Iterable[Group]:
         """Tickets with their participants."""
@@ -169,19 +166,10 @@ class World:
 
     def _look_up_admitted(self, lookup: Lookup, group: Group, identities: Collection[str]) -> None:
         """The pair may be stored on both sides, on either, or on neither (then both rows are here already)."""
-        people = sorted(identities)
-        if group.known:
-            tickets = sorted(group.known)
-            citing = {
-                row.key
-                for rows in self._rows.values()
-                for row in rows
-                if row.role == "ref" and row.author in identities
-            }
-            self._remember(lookup.admitted(tickets, people))
-            self._remember(lookup.held(tickets, sorted(citing)))
+        every = (row for rows in self._rows.values() for row in rows)
+        cited = {row.key for row in every if row.role == "ref" and row.author in identities} if group.known else ()
         keys = {row.key for row in group.rows if row.role in ("own", "ref")}
-        self._remember(lookup.citing(sorted(keys), people))
+        self._remember(lookup.admitted(sorted(group.known), sorted(identities), sorted(cited), sorted(keys)))
 
     def _rows_of(self, group: Group) -> list[Row]:
         return [

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, bindparam, event, insert, select
 from gateway.store import tables as t
 from gateway.store.asking import Question, ask
 from gateway.store.engine import Store
-from gateway.store.inserting import highest
 from gateway.store.values import one_of
+from gateway.store.writing import highest
 
 AT = datetime(2026, 8, 1, 12, 0, 0, 123456, tzinfo=UTC)
 FACT: dict[str, Any] = {"kind": "call", "channel": "phone", "inbox": "", "opens": True}

@@ -17,13 +17,13 @@ from gateway.ids import uuid7
 from gateway.store import tables as t
 from gateway.store.claims import decide, suggestions
 from gateway.store.engine import Store, lock_ledger
-from gateway.store.inserting import Inserts, next_ids
 from gateway.store.joining import customer_survivor, join, last_join_of
 from gateway.store.journal import NUMBERED, CorrectionError, by_hand
-from gateway.store.people import Holders, Ours, find_holders, meet, meet_callers, own_addresses, prove, somebody
+from gateway.store.people import Holders, Ours, find_holders, meet, meet_callers, own_addresses, somebody
 from gateway.store.profiles import Profile, create_or_update, update_customer
 from gateway.store.record import record
 from gateway.store.undoing import undo
+from gateway.store.writing import Writes, next_ids
 from normalizer.message import Author, Hit, Message, MessageDraft, Trust, stamp
 from tests.corrections.conftest import NOW, image
 from tests.worker.conversations import START, mail
@@ -363,11 +363,16 @@ def test_our_addresses_are_read_from_the_inboxes() -> None:
 
 def greet(conn: Connection, messages: Sequence[Message]) -> dict[UUID, int | None]:
     lock_ledger(conn)
-    inserts = Inserts(conn)
-    met, proven = meet(inserts, Holders(conn), messages, NOW, taker(conn), OURS)
-    inserts.write()
-    prove(conn, proven)
+    writes = Writes(conn)
+    met = meet(writes, Holders(conn), messages, NOW, taker(conn), OURS)
+    writes.write()
     return met
+
+
+def proven_by(evidence: str) -> Message:
+    """A mail of Ann's that proves her address."""
+    author = Author(kind="email", value="ann@example.test", trust="verified", evidence=evidence)
+    return by(author.value).model_copy(update={"author": author})
 
 
 async def test_first_contact_makes_one_customer_and_nobody_makes_none(store: Store) -> None:
@@ -375,11 +380,24 @@ async def test_first_contact_makes_one_customer_and_nobody_makes_none(store: Sto
     met = await store.write(greet, [ann, *NOBODY.values(), again])
     assert met[ann.receipt_id] == met[again.receipt_id] == 1
     assert {met[message.receipt_id] for message in NOBODY.values()} == {None}
-    later = by("ann@example.test", trust="verified")
-    assert await store.write(greet, [later]) == {later.receipt_id: 1}
-    assert await store.read(lambda conn: conn.scalar(select(t.identities.c.trust))) == "verified"
-    proven = await store.write(lambda conn: meet(Inserts(conn), Holders(conn), [later], NOW, taker(conn), OURS)[1])
-    assert proven == [], "once"
+
+
+async def test_an_address_is_proven_once(store: Store) -> None:
+    await store.write(greet, [by("ann@example.test")])
+    for evidence in ("first", "second"):
+        later = proven_by(evidence)
+        assert await store.write(greet, [later]) == {later.receipt_id: 1}
+        assert await store.read(_proofs) == [("verified", "first")]
+
+
+async def test_first_contacts_that_come_together_are_proven_by_one_of_them(store: Store) -> None:
+    met = await store.write(greet, [by("ann@example.test"), proven_by("first"), proven_by("second")])
+    assert set(met.values()) == {1}
+    assert await store.read(_proofs) == [("verified", "first")]
+
+
+def _proofs(conn: Connection) -> list[tuple[str, str]]:
+    return [(row.trust, row.source) for row in conn.execute(select(t.identities.c.trust, t.identities.c.source))]
 
 
 async def test_concurrent_first_contact_is_one_customer(store: Store) -> None:
@@ -394,9 +412,9 @@ async def test_a_caller_whom_a_later_fact_names(store: Store) -> None:
         callers = [(None, nobody), (None, caller), (5, caller), (5, nobody)]
         met = []
         for _ in range(2):
-            inserts = Inserts(conn)
-            met += meet_callers(inserts, Holders(conn), callers, NOW, taker(conn))
-            inserts.write()
+            writes = Writes(conn)
+            met += meet_callers(writes, Holders(conn), callers, NOW, taker(conn))
+            writes.write()
         return met
 
     assert await store.write(run) == [None, 1, 1, 5] * 2

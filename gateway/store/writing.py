@@ -1,19 +1,36 @@
-"""Writing many rows at once, the same on both databases."""
+"""Writing many rows at once, new ones and changed ones, the same on both databases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import count
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import Column, Connection, Dialect, Insert, LargeBinary, Select, Table, func, insert, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Insert,
+    LargeBinary,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
 from gateway.store import tables as t
+from gateway.store.values import one_of
 
 Rows = list[dict[str, Any]]
 
@@ -38,23 +55,45 @@ def _highest(names: tuple[str, ...]) -> Select[Any]:
 
 def insert_all(conn: Connection, table: Table, rows: Rows) -> None:
     """Insert rows that are known to be new."""
-    inserts = Inserts(conn)
-    inserts.add(table, rows)
-    inserts.write()
+    writes = Writes(conn)
+    writes.add(table, rows)
+    writes.write()
 
 
-class Inserts:
-    """Rows of several tables that are written together.
+def change_all(conn: Connection, change: Change, rows: Rows) -> None:
+    """Make a change for each of these."""
+    writes = Writes(conn)
+    writes.change(change, rows)
+    writes.write()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """An update by values that many rows bring, built once. Each row of the table is changed by one of them at most.
+
+    `key`: a column of the table by which its rows are found, so it has an index. `columns`: what is brought, first the
+    key. `make`: the update, from these by name.
+    """
+
+    key: Column[Any]
+    columns: tuple[Column[Any], ...]
+    make: Callable[[Mapping[str, ColumnElement[Any]]], Update]
+
+
+class Writes:
+    """What is written together: new rows of several tables, and changes of rows that are there.
 
     On PostgreSQL they are one statement that gets each table's rows as one JSON document, and what may be long in them
     (texts, files) as arrays beside it: the server reads JSON an octet at a time, and bytes are twice as many in it. A
     COPY of each table takes two round trips, and either side spends more on those than on the rows; of an array,
-    asyncpg examines every value. References between the rows are checked once all are there.
+    asyncpg examines every value. References between the rows are checked once all are there. A change does not see the
+    rows that are new.
     """
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
         self._rows: dict[str, Rows] = {}
+        self._changes: dict[Change, Rows] = {}
         self._doubtful: set[str] = set()
 
     def add(self, table: Table, rows: Rows, *, doubtful: bool = False) -> None:
@@ -64,15 +103,29 @@ class Inserts:
         if doubtful:
             self._doubtful.add(table.name)
 
+    def change(self, change: Change, rows: Rows) -> None:
+        """Of rows that were there before, once for each of these."""
+        if rows:
+            self._changes.setdefault(change, []).extend(rows)
+
     def write(self) -> None:
-        """What was added since the last time, in the order in which tables refer to each other."""
+        """What was given since the last time, new rows in the order in which tables refer to each other."""
         rows, self._rows = self._rows, {}
+        changes, self._changes = self._changes, {}
         wanted = tuple((name, tuple(rows[name][0]), name in self._doubtful) for name in _tables() if name in rows)
         if self._conn.dialect.name == "postgresql":
-            _insert_together(self._conn, wanted, rows)
+            _write_together(self._conn, wanted, rows, changes)
             return
+        for change, values in changes.items():
+            self._conn.execute(_by_parameters(change), [{f"b_{name}": row[name] for name in row} for row in values])
         for name, _, doubtful in wanted:
             self._conn.execute(_insert_new(name, "sqlite") if doubtful else _insert(name), rows[name])
+
+
+@cache
+def _by_parameters(change: Change) -> Update:
+    """With names of their own: those of the table's columns are taken (SQLAlchemy's manual, UPDATE)."""
+    return change.make({column.name: bindparam(f"b_{column.name}", type_=column.type) for column in change.columns})
 
 
 @cache
@@ -83,27 +136,40 @@ def _tables() -> tuple[str, ...]:
 Wanted = tuple[tuple[str, tuple[str, ...], bool], ...]  # tables, the columns their rows bring, whether some are there
 
 
-def _insert_together(conn: Connection, wanted: Wanted, rows: Mapping[str, Rows]) -> None:
+def _write_together(conn: Connection, wanted: Wanted, rows: Mapping[str, Rows], changes: Mapping[Change, Rows]) -> None:
     """Through asyncpg, which keeps the statement prepared, inside the transaction that SQLAlchemy has begun."""
-    if not wanted:
+    if not wanted and not changes:
         return
-    given = [value for name, columns, _ in wanted for value in _give(name, columns, rows[name])]
+    given = [to_json(values).decode() for values in changes.values()]
+    given += [value for name, columns, _ in wanted for value in _give(name, columns, rows[name])]
     driver: Any = conn.connection.driver_connection  # an asyncpg.Connection
     try:
-        await_only(driver.execute(_together(wanted, conn.dialect), *given))
+        await_only(driver.execute(_together(tuple(changes), wanted, conn.dialect), *given))
     except Exception as error:
         if getattr(error, "sqlstate", None) is None:
             raise
         # Raised by asyncpg itself: give it the shape every other database error has.
-        raise DBAPIError(f"INSERT INTO {', '.join(name for name, *_ in wanted)}", None, error) from error
+        what = ", ".join([f"INSERT INTO {name}" for name, *_ in wanted] or ["UPDATE"])
+        raise DBAPIError(what, None, error) from error
 
 
 @lru_cache(maxsize=500)
-def _together(wanted: Wanted, dialect: Dialect) -> str:
+def _together(changes: tuple[Change, ...], wanted: Wanted, dialect: Dialect) -> str:
     places = count(1)
-    *before, last = (_insert_given(dialect, places, *each) for each in wanted)
+    parts = [_change_given(dialect, places, change) for change in changes]
+    *before, last = (*parts, *(_insert_given(dialect, places, *each) for each in wanted))
     named = ", ".join(f"part_{number} AS ({part})" for number, part in enumerate(before, 1))
     return f"WITH {named} {last}" if named else last
+
+
+def _change_given(dialect: Dialect, places: Iterator[int], change: Change) -> str:
+    rows = func.json_to_recordset(literal_column(f"${next(places)}::json"))
+    columns = [Column(column.name, column.type) for column in change.columns]
+    given, keys = (rows.table_valued(*of).render_derived(with_types=True) for of in (columns, columns[:1]))
+    # A join alone may read the whole table, and on a young one does so for ever after.
+    found = one_of(change.key, select(*keys.c))
+    update = change.make(dict(given.c)).where(found)
+    return str(update.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
 def _insert_given(dialect: Dialect, places: Iterator[int], name: str, brought: tuple[str, ...], doubtful: bool) -> str:
