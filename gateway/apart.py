@@ -20,8 +20,10 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib import import_module
+from pickle import PickleBuffer
 from typing import IO, Any, Final
 
 from adapters.base import Adapter, InboxOptions, Raw, Refused
@@ -83,7 +85,7 @@ class Apart:
             case None:
                 raise DiedError("the process that read it ended, and so did another one")
             case ("read", drafts):
-                return [_with_body(draft, raw.body) for draft in drafts]
+                return [_put_back(draft, contents, raw.body) for draft, contents in drafts]
             case ("refused", status, sentence, headers):
                 raise Refused(status, sentence, headers=headers)
             case ("failed", sentence, where):
@@ -112,14 +114,13 @@ class Apart:
             return None
         patience = self._deadline + (_START if new else 0.0)
         try:
-            frame = _next(child, patience)
+            answer = _next(child, patience)
         except TimeoutError:
             self._end()
             raise TookTooLongError(f"reading it took longer than {patience:g} s") from None
-        if frame is None:
+        if answer is None:
             self._end()
-            return None
-        return pickle.loads(frame)  # noqa: S301  from our own child, which runs the code that would run here
+        return answer
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is not None and self._child.poll() is None:
@@ -155,11 +156,12 @@ class Apart:
             else (kind.__module__, kind.__qualname__, pickle.dumps(adapter.options))
         )
         try:
-            frame = pickle.dumps((adapter.inbox, made, raw.body, raw.content_type, dict(raw.facts), raw.came_at))
+            arrival = (adapter.inbox, made, PickleBuffer(raw.body), raw.content_type, dict(raw.facts), raw.came_at)
+            parts = _pack(arrival)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             raise Unavailable from error
         assert child.stdin is not None  # noqa: S101  a pipe was asked for
-        _send(child.stdin, frame)
+        _send(child.stdin, parts)
         self._known.add(adapter.inbox)
         return made is not None
 
@@ -184,8 +186,8 @@ def _widen(*pipes: IO[bytes] | None) -> None:
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _WIDTH)
 
 
-def _next(child: subprocess.Popen[bytes], seconds: float) -> bytes | None:
-    """The child's next frame, None when it has gone. Raises TimeoutError."""
+def _next(child: subprocess.Popen[bytes], seconds: float) -> Any:
+    """The child's next answer, None when it has gone. Raises TimeoutError."""
     assert child.stdout is not None  # noqa: S101  a pipe was asked for
     if not select.select([child.stdout], [], [], seconds)[0]:
         raise TimeoutError
@@ -199,19 +201,26 @@ def serve() -> None:
     adapters: dict[str, Adapter[InboxOptions]] = {}
     arriving, answering = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the answers
-    _send(answering, _READY)
+    _send(answering, _pack(_READY))
     while select.select([arriving], [], [], _IDLE)[0]:
-        frame = _receive(arriving)
-        if frame is None:
+        arrival = _receive(arriving)
+        if arrival is None:
             return
         signal.alarm(int(2 * DEADLINE))  # if there is nobody left to end it
-        answer = _read(adapters, frame)
+        answer = _read(adapters, *arrival)
         signal.alarm(0)
-        _send(answering, pickle.dumps(answer))
+        _send(answering, _pack(answer))
 
 
-def _read(adapters: dict[str, Adapter[InboxOptions]], frame: bytes) -> tuple[Any, ...]:
-    inbox, made, body, content_type, facts, came_at = pickle.loads(frame)  # noqa: S301  from our own parent
+def _read(
+    adapters: dict[str, Adapter[InboxOptions]],
+    inbox: str,
+    made: tuple[str, str, bytes] | None,
+    body: bytes,
+    content_type: str,
+    facts: Mapping[str, Any],
+    came_at: datetime | None,
+) -> tuple[Any, ...]:
     if made is not None:
         try:
             module, name, options = made
@@ -220,37 +229,59 @@ def _read(adapters: dict[str, Adapter[InboxOptions]], frame: bytes) -> tuple[Any
             return ("unknown",)
     try:
         drafts = adapters[inbox].normalize(Raw(body, content_type, facts, came_at=came_at))
-        return ("read", [seal(_without_body(draft, body)) for draft in drafts])
+        return ("read", [_take_out(seal(draft), body) for draft in drafts])
     except Refused as error:
         return ("refused", error.status, str(error), error.headers)
     except Exception as error:
         return ("failed", f"{type(error).__name__}: {error}"[:300], traceback.format_exc())
 
 
-def _without_body(draft: Draft, body: bytes) -> Draft:
-    """The parent has what arrived; it need not travel back."""
+def _take_out(draft: Draft, body: bytes) -> tuple[Draft, list[PickleBuffer | None]]:
+    """What travels back beside the draft: its files, and not what arrived, which the parent has."""
+    files = draft.attachments
+    contents = [PickleBuffer(file.content) if file.content is not None else None for file in files]
+    changed: dict[str, Any] = {"attachments": tuple(file.model_copy(update={"content": None}) for file in files)}
     if draft.original is not None and draft.original.content is body:
-        return draft.model_copy(update={"original": draft.original.model_copy(update={"content": None})})
-    return draft
+        changed["original"] = draft.original.model_copy(update={"content": None})
+    return draft.model_copy(update=changed), contents
 
 
-def _with_body(draft: Draft, body: bytes) -> Draft:
+def _put_back(draft: Draft, contents: Sequence[bytes | None], body: bytes) -> Draft:
+    files = zip(draft.attachments, contents, strict=True)
+    changed: dict[str, Any] = {
+        "attachments": tuple(file.model_copy(update={"content": content}) for file, content in files)
+    }
     if isinstance(draft, MessageDraft) and draft.original is not None and draft.original.content is None:
-        return draft.model_copy(update={"original": draft.original.model_copy(update={"content": body})})
-    return draft
+        changed["original"] = draft.original.model_copy(update={"content": body})
+    return draft.model_copy(update=changed)
 
 
-def _send(pipe: IO[bytes], frame: bytes) -> None:
-    pipe.write(_SIZE.pack(len(frame)))
-    pipe.write(frame)
+def _pack(message: object) -> list[bytes | memoryview]:
+    """As it travels: a pickle, and beside it what is large (PEP 574), which neither side copies: a process that moves
+    megabytes keeps its other threads waiting. Raises what pickle raises."""
+    beside: list[PickleBuffer] = []
+    pickled = pickle.dumps(message, protocol=5, buffer_callback=beside.append)
+    return [pickled, *(buffer.raw() for buffer in beside)]
+
+
+def _send(pipe: IO[bytes], parts: Sequence[bytes | memoryview]) -> None:
+    sizes = (len(parts), *map(len, parts))
+    pipe.write(b"".join(map(_SIZE.pack, sizes)))
+    for part in parts:
+        pipe.write(part)
     pipe.flush()
 
 
-def _receive(pipe: IO[bytes]) -> bytes | None:
-    """The next frame; None when the other side has gone."""
-    head = pipe.read(_SIZE.size)
-    if len(head) < _SIZE.size:
+def _receive(pipe: IO[bytes]) -> Any:
+    """The next message; None when the other side has gone."""
+    count = _read_sizes(pipe, 1)
+    sizes = _read_sizes(pipe, *count) if count else ()
+    parts = [pipe.read(size) for size in sizes]
+    if not parts or [len(part) for part in parts] != list(sizes):
         return None
-    (size,) = _SIZE.unpack(head)
-    frame = pipe.read(size)
-    return frame if len(frame) == size else None
+    return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301  from our own other process, which runs this code
+
+
+def _read_sizes(pipe: IO[bytes], count: int) -> Sequence[int]:
+    head = pipe.read(count * _SIZE.size)
+    return [size for (size,) in _SIZE.iter_unpack(head)] if len(head) == count * _SIZE.size else ()

@@ -7,6 +7,7 @@ the finished JSON where it belongs.
 
 from __future__ import annotations
 
+from pickle import PickleBuffer
 from typing import Any, Final
 from uuid import uuid4
 
@@ -22,6 +23,10 @@ class SealedText(str):
     """Stands for a long text by a word that stands nowhere else; `json` is the text itself, encoded."""
 
     json: bytes
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Between processes `json` travels beside the pickle and is copied by nobody (PEP 574)."""
+        return _sealed, (str(self), PickleBuffer(self.json) if protocol >= 5 else self.json)
 
 
 def seal(draft: Draft) -> Draft:
@@ -42,11 +47,13 @@ def unseal(draft: Draft) -> Draft:
 
 def insert_sealed(body: bytes, draft: Draft) -> bytes:
     """The wire form of a draft with its sealed texts, made from the one without them."""
-    if isinstance(draft, MessageDraft):
-        for text in _texts(draft).values():
-            if isinstance(text, SealedText):
-                body = body.replace(b'"%s"' % text.encode(), text.json, 1)
-    return body
+    sealed = _texts(draft).values() if isinstance(draft, MessageDraft) else ()
+    parts: list[bytes] = []
+    for text in sealed:  # in the order in which they stand there; all are joined once
+        if isinstance(text, SealedText):
+            before, _, body = body.partition(b'"%s"' % text.encode())
+            parts += before, text.json
+    return b"".join((*parts, body)) if parts else body
 
 
 def _texts(draft: MessageDraft) -> dict[str, Any]:
@@ -58,6 +65,10 @@ def _with(draft: MessageDraft, texts: dict[str, Any]) -> MessageDraft:
 
 
 def _seal(text: str) -> SealedText:
-    sealed = SealedText(f"sealed-{uuid4().hex}")
-    sealed.json = to_json(text)
+    return _sealed(f"sealed-{uuid4().hex}", to_json(text))
+
+
+def _sealed(word: str, json: bytes) -> SealedText:
+    sealed = SealedText(word)
+    sealed.json = json
     return sealed

@@ -26,13 +26,22 @@ _ODD = st.text(_SAID, min_size=1, max_size=12).map(lambda word: word * (_LONG //
 @given(_ODD, st.just("") | _ODD, st.just("short") | _ODD)
 def test_the_wire_form_is_the_same(text: str, full_text: str, html: str) -> None:
     draft = _draft(text, full_text, html)
-    sealed = pickle.loads(pickle.dumps(seal(draft)))
+    beside: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(seal(draft), protocol=5, buffer_callback=beside.append)
+    assert len(pickled) < 2_000
+    sealed = pickle.loads(pickled, buffers=[bytes(buffer) for buffer in beside])
     assert isinstance(sealed, MessageDraft)
     assert isinstance(sealed.text, SealedText)
     light = sealed.model_dump_json().encode()
     assert len(light) < 2_000
     assert insert_sealed(light, sealed) == draft.model_dump_json().encode()
     assert unseal(sealed) == draft
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_by_itself_is_whole(protocol: int) -> None:
+    draft = _draft("a" * _LONG, "b" * _LONG, "")
+    assert unseal(pickle.loads(pickle.dumps(seal(draft), protocol))) == draft
 
 
 def test_equal_texts_are_told_apart() -> None:
