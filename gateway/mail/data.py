@@ -35,7 +35,7 @@ async def read_message(
     """
     # The line end before the data belongs to the marker of an empty message, and is consumed with the DATA command.
     reader._buffer[:0] = b"\r\n"  # type: ignore[attr-defined]
-    received = bytearray()
+    received = _Received()
     fate = Fate.COMPLETE
     size = 0
     while True:
@@ -44,11 +44,11 @@ async def read_message(
         if fate is Fate.COMPLETE:
             fate = _judge(size, limit, lease)
         if fate is Fate.COMPLETE:
-            received += chunk
+            received.add(chunk[:-3] if ended else chunk)  # without the final dot line
         else:
-            received.clear()
+            received = _Received()
         if ended:
-            return fate, _unstuff(received) if fate is Fate.COMPLETE else b""
+            return fate, received.join() if fate is Fate.COMPLETE else b""
         if size > 2 * limit:
             return Fate.ENDLESS, b""
 
@@ -68,9 +68,22 @@ async def _next_chunk(reader: asyncio.StreamReader, seconds: float) -> tuple[byt
             return await reader.read(overrun.consumed), False
 
 
-def _unstuff(received: bytearray) -> bytes:
-    """The message itself: without the added line end, the final dot line and the transparency dots (RFC 5321 4.5.2)."""
-    del received[-3:]
-    if b"\r\n." in received:
-        received = received.replace(b"\r\n.", b"\r\n")
-    return bytes(memoryview(received)[2:])
+class _Received:
+    """A message as it comes: without the line end before it and the transparency dots (RFC 5321 4.5.2).
+
+    Each chunk is cleaned by itself and all are joined once: whoever touches a mail of megabytes as a whole keeps every
+    other sender waiting for some milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self._clean: list[bytes] = []
+        self._rest = b""  # a line end, or half of one, that a dot may follow
+
+    def add(self, chunk: bytes) -> None:
+        chunk = self._rest + chunk
+        self._rest = b"\r\n" if chunk.endswith(b"\r\n") else b"\r" if chunk.endswith(b"\r") else b""
+        self._clean.append(chunk[: len(chunk) - len(self._rest)].replace(b"\r\n.", b"\r\n"))
+
+    def join(self) -> bytes:
+        first, *others = (part for part in (*self._clean, self._rest) if part)
+        return b"".join((first[2:], *others))
