@@ -50,23 +50,43 @@ class Load:
         self._backlog: deque[tuple[Item, float | None]] = deque()
         self._lanes: list[Lane] = []
         self._idle: list[Lane] = []
-        self._expected = 0
+        self._connecting: set[asyncio.Task[None]] = set()
         self._moved = asyncio.Event()
 
     async def open(self, lanes: Sequence[Lane], port: int, host: str = "127.0.0.1") -> None:
         """Connect these lanes beside those there are. Raises OSError."""
-        loop = asyncio.get_running_loop()
         for lane in lanes:
-            lane.load = self
-            await loop.create_connection(partial(_itself, lane), host, port)
-            await asyncio.wait_for(lane.ready.wait(), 10)
+            lane.load, lane.address = self, (host, port)
+            await self._connect(lane)
         self._lanes += lanes
-        self._idle += lanes
+
+    async def _connect(self, lane: Lane) -> None:
+        await asyncio.get_running_loop().create_connection(partial(_itself, lane), *lane.address)
+        await asyncio.wait_for(lane.ready.wait(), 10)
+        self._idle.append(lane)
+        self._hand_out()
 
     def close(self) -> None:
         """Hang up."""
-        for lane in self._lanes:
+        lanes, self._lanes = self._lanes, []
+        for task in self._connecting:
+            task.cancel()
+        for lane in lanes:
             lane.transport.abort()
+
+    def hung_up(self, lane: Lane) -> None:
+        """The desk closed a lane that had been silent for long: open it again, as everybody does."""
+        if lane in self._lanes and lane in self._idle:
+            self._idle.remove(lane)
+            lane.ready.clear()
+            task = asyncio.create_task(self._connect(lane))
+            self._connecting.add(task)
+            task.add_done_callback(self._connected)
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.failed(f"a connection could not be opened again: {error}")
 
     async def flood(self, items: Sequence[Item]) -> list[Answer]:
         """As fast as it is answered, every lane busy all the time."""
@@ -144,6 +164,7 @@ class Lane(asyncio.Protocol, ABC):
 
     def __init__(self) -> None:
         self.load: Load
+        self.address: tuple[str, int]
         self.transport: asyncio.Transport
         self.ready = asyncio.Event()
         self._item: Item | None = None  # sent, not answered
@@ -155,9 +176,12 @@ class Lane(asyncio.Protocol, ABC):
         self.transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cut off in the middle, or hung up at the end."""
+        """Cut off in the middle, or while there was nothing to say."""
         if self._item is not None:
             self.load.failed(f"the connection was lost: {exc or 'closed by the desk'}")
+        else:
+            self._heard.clear()
+            self.load.hung_up(self)
 
     def take(self, item: Item, due: float) -> None:
         """Send a message that was due then."""
