@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
+from gateway.durable import make_folder
 from gateway.queues.base import Delivered
 
 _log = logging.getLogger(__name__)
@@ -116,5 +117,7 @@ class Ahead:
 
     def _open_sheet(self) -> Sheet:
         if self._sheet is None or not self._sheet.is_open or self._sheet.octets >= _SHEET:
+            if self._folder is not None:
+                make_folder(self._folder)
             self._sheet = Sheet(self._folder)
         return self._sheet
