@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -11,15 +11,16 @@ from sqlalchemy import Connection, Select, Text, bindparam, cast, func, null, se
 
 from gateway.store import crowded
 from gateway.store import tables as t
-from gateway.store.asking import Question, ask
+from gateway.store.asking import FollowUp, Question, ask
 from gateway.store.claims import WAITING, Waiting
-from gateway.store.lookup import ROWS, SqlLookup
-from gateway.store.people import HOLDERS, Holders
+from gateway.store.lookup import ROWS, SqlLookup, groups_of, read_groups
+from gateway.store.people import HOLDERS, Holders, holders_of
+from gateway.store.stories import TOLD
 from gateway.store.values import one_of
 from gateway.store.writing import highest
 from gateway.worker import evidence, near
 from gateway.worker.clues import TICKET_KEY, Clues
-from gateway.worker.evidence import Rules, World
+from gateway.worker.evidence import Group, Rules, World
 from gateway.worker.matching import ACROSS_CHANNELS_WINDOW, SUBJECT_WINDOW
 from gateway.worker.plan import Item, Known, Seen
 from normalizer.message import Message, Update
@@ -44,11 +45,12 @@ _NUMBERED: Final = (
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What the database knows about a batch, who holds its authors' identities, the claims that wait for these to be
-    proven, and by table the next free numbers, valid under the ledger lock."""
+    proven, where its stories stand, and by table the next free numbers, valid under the ledger lock."""
 
     known: Known
     holders: Holders
     waiting: Waiting
+    told: Sequence[Any]
     ids: dict[str, int]
 
 
@@ -56,21 +58,38 @@ def load_known(conn: Connection, items: Sequence[Item], clues: Sequence[Clues], 
     """Everything that recording a batch needs to know, whose messages tell the `clues` by themselves."""
     lookup = SqlLookup(conn)
     world = World(lookup, rules)
-    authors = _authors(items)
+    authors, cited = _authors(items), _cited(clues)
     wanted = _evidence_about(clues, items) | _nearly_said(clues, world.rules) | _named(items, authors)
-    concerning, words, subjects, holding, spoken, seen, facts, claims, [highest_ids] = ask(conn, _QUESTIONS, wanted)
+    wanted["numbers"] = cited.keys()
+    (
+        concerning,
+        words,
+        subjects,
+        holding,
+        spoken,
+        seen,
+        facts,
+        told,
+        telling,
+        claims,
+        found,
+        groups,
+        [highest_ids],
+    ) = ask(conn, _QUESTIONS, wanted)
     holders = Holders(conn)
+    holders.learn({(row.author_kind, row.author_value) for row in told if row.author_value}, telling)
     held = holders.learn(authors, holding)
     if len(concerning) > crowded.MOST_ROWS:
         concerning = list(crowded.sift(conn, wanted["keys"], wanted["people"]))
     rows = [evidence.Row(*row) for row in (*concerning, *words, *subjects)]
-    world.load(rows, lookup.groups({row.ticket for row in rows} | _hear(world, spoken, held)))
+    world.load(rows, _pick(groups, {row.ticket for row in rows} | _hear(world, spoken, held), lookup))
     known = Known(world, clues={each.message.receipt_id: each for each in clues})
-    known.cited_tickets = _load_cited_tickets(conn, world, lookup, [each.message for each in clues])
+    known.cited_tickets = _load_cited_tickets(world, found, cited)
+    known.told = {row.about: row.id for row in told}
     _remember(known, seen)
     _collect(known, facts)
     ids = {table: number + 1 for table, number in highest_ids._asdict().items()}
-    return Loaded(known, holders, Waiting(wanted["claimed"], claims), ids)
+    return Loaded(known, holders, Waiting(wanted["claimed"], claims), told, ids)
 
 
 def _evidence_about(clues: Sequence[Clues], items: Sequence[Item]) -> dict[str, Any]:
@@ -122,6 +141,13 @@ def _proving(items: Iterable[Item]) -> set[str]:
     return {author.identity for author in authors if author.identity}
 
 
+def _pick(found: Iterable[Any], tickets: set[int], lookup: SqlLookup) -> Iterator[Group]:
+    """Of the tickets that were found these, and those that were not asked for, as their question was about a crowd."""
+    groups = {group.ticket: group for group in read_groups(found) if group.ticket in tickets}
+    yield from groups.values()
+    yield from lookup.groups(tickets - groups.keys())
+
+
 def _hear(world: World, spoken: Iterable[Any], held: Mapping[tuple[str, str], int]) -> set[int]:
     """Take in what customers said by identities that they hold still. The tickets where it is."""
     tickets = set()
@@ -136,29 +162,25 @@ def _hear(world: World, spoken: Iterable[Any], held: Mapping[tuple[str, str], in
     return tickets
 
 
-def _load_cited_tickets(
-    conn: Connection, world: World, lookup: SqlLookup, messages: Sequence[Message]
-) -> list[evidence.Row]:
-    """Tickets named by a reply token: like a message of the ticket that is cited. Kept at the first citation."""
+def _cited(clues: Sequence[Clues]) -> dict[int, Message]:
+    """The tickets that a reply token names, each with the first message that does."""
     numbers: dict[int, Message] = {}
-    for message in messages:
-        for key in message.thread_keys:
+    for each in clues:
+        for key in each.message.thread_keys:
             if key.kind in ("reply_token", "subject_number") and key.value.isdecimal() and len(key.value) < 19:
-                numbers.setdefault(int(key.value), message)
+                numbers.setdefault(int(key.value), each.message)
+    return numbers
+
+
+def _load_cited_tickets(world: World, found: Iterable[Any], cited: Mapping[int, Message]) -> list[evidence.Row]:
+    """Named by a reply token: like a message of the ticket that is cited. Kept at the first citation."""
     fresh = []
-    if not numbers:
-        return []
-    for number, merged_into in conn.execute(_CITED, {"numbers": numbers}):
-        cited_key = f"{TICKET_KEY}{number}"
-        if not any(True for _ in world.rows(cited_key, "own")):
-            at, channel = numbers[number].received_at, numbers[number].channel
-            fresh.append(evidence.Row(cited_key, "own", "", merged_into or number, at, channel))
-    world.load(fresh, lookup.groups({row.ticket for row in fresh}))
+    for row in found:
+        key, message = f"{TICKET_KEY}{row.id}", cited[row.id]
+        if not any(True for _ in world.rows(key, "own")):
+            fresh.append(evidence.Row(key, "own", "", row.ticket_id, message.received_at, message.channel))
+    world.load(fresh, ())
     return fresh
-
-
-_T: Final = t.tickets.c
-_CITED: Final = select(_T.id, _T.merged_into).where(one_of(_T.id, "numbers"))
 
 
 def _remember(known: Known, seen: Iterable[Any]) -> None:
@@ -173,11 +195,9 @@ def _remember(known: Known, seen: Iterable[Any]) -> None:
 
 
 def _collect(known: Known, facts: Iterable[Any]) -> None:
-    """What is known of each thing that is reported in pieces, and the comments that tell it."""
+    """What is known of each thing that is reported in pieces."""
     for row in facts:
         known.facts.setdefault(row.about, []).append(_as_update(row))
-        if row.comment_id is not None:
-            known.told[row.about] = row.comment_id
 
 
 def _as_update(row: Any) -> Update:
@@ -238,18 +258,29 @@ _SEEN: Final = union_all(
         one_of(_R.receipt_id, "receipts")
     ),
 )
-_F: Final = t.update_facts.c
-_TOLD: Final = select(t.folded.c.comment_id).where(t.folded.c.about == _F.about).scalar_subquery()
-_FACTS: Final = select(t.update_facts, _TOLD.label("comment_id")).where(one_of(_F.about, "abouts"))
+_T: Final = t.tickets.c
+_CONCERNING: Final = Question(crowded.CONCERNING, ("keys",))
+_WORDS: Final = Question(_recent("words"), ("words",))
+_SUBJECTS: Final = Question(_recent("subjects"), ("subjects",))
+_SPOKEN: Final = Question(_spoken(), ("talkers",))
+_TOLD: Final = Question(TOLD, ("abouts",))
+_CITED: Final = Question(
+    select(_T.id, func.coalesce(_T.merged_into, _T.id).label("ticket_id")).where(one_of(_T.id, "numbers")), ("numbers",)
+)
+_ON_TICKETS: Final = (_CONCERNING, _WORDS, _SUBJECTS, _SPOKEN, _CITED)
 
 _QUESTIONS: Final = (
-    Question(crowded.CONCERNING, ("keys",)),
-    Question(_recent("words"), ("words",)),
-    Question(_recent("subjects"), ("subjects",)),
+    _CONCERNING,
+    _WORDS,
+    _SUBJECTS,
     Question(HOLDERS, ("identities",)),
-    Question(_spoken(), ("talkers",)),
+    _SPOKEN,
     Question(_SEEN),
-    Question(_FACTS, ("abouts",)),
+    Question(select(t.update_facts).where(one_of(t.update_facts.c.about, "abouts")), ("abouts",)),
+    _TOLD,
+    FollowUp(holders_of, ((_TOLD, "author_value"),)),
     Question(WAITING, ("claimed",)),
+    _CITED,
+    FollowUp(groups_of, tuple((each, "ticket_id") for each in _ON_TICKETS), most=crowded.MOST_ROWS),
     Question(highest(_NUMBERED)),
 )

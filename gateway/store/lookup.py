@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Text, cast, not_, null, or_, select, union_all
+from sqlalchemy import CompoundSelect, Connection, Select, Text, cast, not_, null, or_, select, union_all
 
 from gateway.store import tables as t
 from gateway.store.asking import Question, ask
@@ -38,22 +38,27 @@ class SqlLookup:
         """See `evidence.Lookup.groups`."""
         if not tickets:
             return ()
-        found: dict[int, Group] = {}
-        parts: list[tuple[int, int | None, str | None]] = []
-        for number, other, identity, created_at, status in self._conn.execute(_GROUPS, {"tickets": tickets}):
-            if status is None:
-                parts.append((number, other, identity))
-                continue
-            closed, settled, asleep = status == "closed", status in ("solved", "closed"), status in ASLEEP
-            found[number] = Group(number, set(), created_at, closed, settled, asleep, known={number})
-        for number, other, identity in parts:
-            if identity is not None:
-                found[number].participants.add(identity)
-                continue
-            for one, two in ((number, other), (other, number)):
-                if one in found and two is not None:
-                    found[one].apart.add(two)
-        return found.values()
+        return read_groups(self._conn.execute(_GROUPS, {"tickets": tickets}))
+
+
+def read_groups(rows: Iterable[Any]) -> Iterable[Group]:
+    """From what `groups_of` answers."""
+    found: dict[int, Group] = {}
+    parts: list[tuple[int, int | None, str | None]] = []
+    for number, other, identity, created_at, status in rows:
+        if status is None:
+            parts.append((number, other, identity))
+            continue
+        closed, settled, asleep = status == "closed", status in ("solved", "closed"), status in ASLEEP
+        found[number] = Group(number, set(), created_at, closed, settled, asleep, known={number})
+    for number, other, identity in parts:
+        if identity is not None:
+            found[number].participants.add(identity)
+            continue
+        for one, two in ((number, other), (other, number)):
+            if one in found and two is not None:
+                found[one].apart.add(two)
+    return found.values()
 
 
 def _admitted() -> Select[Any]:
@@ -77,13 +82,20 @@ _P: Final = t.participants.c
 _L: Final = t.ticket_links.c
 _NOBODY: Final = cast(null(), Text)
 _NEVER: Final = cast(null(), t.Instant)
-# A ticket, who takes part in it, and what it is kept apart from, in one answer: `status` tells tickets from the rest.
-_GROUPS: Final = union_all(
-    select(_T.id, cast(null(), t.Id).label("other"), _NOBODY.label("identity"), _T.created_at, _T.status).where(
-        one_of(_T.id, "tickets")
-    ),
-    select(_P.ticket_id, cast(null(), t.Id), _P.identity, _NEVER, _NOBODY).where(one_of(_P.ticket_id, "tickets")),
-    select(_L.ticket_id, _L.other_id, _NOBODY, _NEVER, _NOBODY).where(
-        _L.kind == "apart", or_(one_of(_L.ticket_id, "tickets"), one_of(_L.other_id, "tickets"))
-    ),
-)
+
+
+def groups_of(tickets: str | Select[Any]) -> CompoundSelect[Any]:
+    """Tickets, who takes part in them, and what they are kept apart from, in one answer: `status` tells tickets from
+    the rest."""
+    return union_all(
+        select(_T.id, cast(null(), t.Id).label("other"), _NOBODY.label("identity"), _T.created_at, _T.status).where(
+            one_of(_T.id, tickets)
+        ),
+        select(_P.ticket_id, cast(null(), t.Id), _P.identity, _NEVER, _NOBODY).where(one_of(_P.ticket_id, tickets)),
+        select(_L.ticket_id, _L.other_id, _NOBODY, _NEVER, _NOBODY).where(
+            _L.kind == "apart", or_(one_of(_L.ticket_id, tickets), one_of(_L.other_id, tickets))
+        ),
+    )
+
+
+_GROUPS: Final = groups_of("tickets")

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Table, Update, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, Update, select, update
 
 from gateway.store import tables as t
 from gateway.store.paging import Row
@@ -214,8 +214,14 @@ def _find(conn: Connection, keys: Iterable[tuple[str, str]]) -> Sequence[Any]:
 
 
 _I: Final = t.identities.c
-# By value, as they are indexed: few are the same for two kinds.
-HOLDERS: Final = select(_I.kind, _I.value, _I.customer_id, _I.trust).where(one_of(_I.value, "identities"))
+
+
+def holders_of(identities: str | Select[Any]) -> Select[Any]:
+    """Who holds these: by value, as they are indexed, as few are the same for two kinds."""
+    return select(_I.kind, _I.value, _I.customer_id, _I.trust).where(one_of(_I.value, identities))
+
+
+HOLDERS: Final = holders_of("identities")
 
 
 def _customer_row(number: int, name: str, language: str, now: datetime) -> Row:

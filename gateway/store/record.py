@@ -37,7 +37,7 @@ from gateway.store.rows import (
     update_row,
     waits_since,
 )
-from gateway.store.stories import Told, find_told, retell
+from gateway.store.stories import Named, Told, ask_told, retell
 from gateway.store.values import one_of
 from gateway.store.writing import Change, Rows, Writes
 from gateway.worker.clues import read_clues
@@ -80,7 +80,7 @@ class _Writing:
     def __init__(self, conn: Connection, plan: Plan, loaded: Loaded, now: datetime, ours: Ours | None) -> None:
         self.conn, self.plan, self.now, self.ours = conn, plan, now, ours
         self.known, self.holders, self.ids = loaded.known, loaded.holders, loaded.ids
-        self.waiting = loaded.waiting
+        self.waiting, self.told = loaded.waiting, loaded.told
         self.writes = Writes(conn)
         self.tickets: dict[int, int] = {}  # planned number -> real id
         self.comments: dict[UUID, int] = {}  # receipt -> comment id
@@ -94,14 +94,13 @@ class _Writing:
         said = [comment.message for comment in self.plan.comments]
         # Every author is a customer, or nobody (a withheld number, a failed authentication, an address of ours).
         self.customers = meet(self.writes, self.holders, said, self.now, self._take, self.ours)
-        self._write_tickets()
+        told = self._write_stories()
+        self._write_tickets(told)
         self._write_comments()
         self._write_evidence()
-        told = self._find_stories()
         self._write_suspended()
         self._write_receipts()
         self.writes.write()
-        retell(self.conn, self.plan.retellings, told, self.now)
         join_proven(self.conn, said, self.customers, self.waiting, self.now, self._take, self.ours)
         return [
             Recorded(verdict.item.receipt_id, verdict.item.channel, verdict.outcome, self._ticket(verdict.ticket))
@@ -140,14 +139,28 @@ class _Writing:
         ]
         self.writes.add(t.events, rows)
 
-    def _write_tickets(self) -> None:
+    def _write_stories(self) -> Told:
+        """Facts of things reported in pieces, and the comments that they change."""
+        facts = [{"id": self._take(t.update_facts), **update_row(item)} for item in self.plan.updates]
+        self.writes.add(t.update_facts, facts)
+        retellings = self.plan.retellings
+        standing = self.told
+        if self.known.world.merged:  # of tickets that became one the first comment is another one
+            standing = ask_told(self.conn, [item.about for item in retellings])
+        told = retell(self.conn, self.writes, self.holders, self._take, retellings, standing, self.now)
+        for verdict in self.plan.verdicts:
+            if verdict.ticket is None and verdict.comment is not None:
+                verdict.ticket = told.tickets.get(verdict.comment)
+        return told
+
+    def _write_tickets(self, told: Told) -> None:
         grown: dict[int, list[Message]] = {}
         for comment in self.plan.comments:
             grown.setdefault(comment.placement.ticket, []).append(comment.message)
         new = [self._new_ticket(self.tickets[ticket], said) for ticket, said in grown.items() if ticket < 0]
         self.writes.add(t.tickets, new)
         self._write_events((row["id"], "created", {"channel": row["channel"], "inbox": row["inbox"]}) for row in new)
-        self._grow_tickets({ticket: said for ticket, said in grown.items() if ticket > 0})
+        self._change_tickets({ticket: said for ticket, said in grown.items() if ticket > 0}, told.renamed)
 
     def _new_ticket(self, ticket: int, messages: Sequence[Message]) -> dict[str, Any]:
         first = messages[0]
@@ -165,22 +178,26 @@ class _Writing:
             "customer_waits_since": waits_since(messages),
         }
 
-    def _grow_tickets(self, grown: Mapping[int, Sequence[Message]]) -> None:
+    def _change_tickets(self, grown: Mapping[int, Sequence[Message]], renamed: Mapping[int, Named]) -> None:
         """Counters, and what a customer's words do to a ticket. A machine's words (auto-reply, bounce) do nothing."""
-        if not grown:
-            return
-        self.writes.change(
-            GROWING,
-            [
-                {"id": ticket, "count": len(said), "waits": waits_since(said)}
-                | {"first": opened_at(said, self.now), "last": changed_at(said, self.now)}
-                for ticket, said in grown.items()
-            ],
-        )
+        tickets = dict.fromkeys((*grown, *renamed))
+        changed = [self._ticket_change(ticket, grown.get(ticket, ()), renamed.get(ticket)) for ticket in tickets]
+        self.writes.change(GROWING, changed)
         group = self.known.world.group
         asleep = [ticket for ticket, said in grown.items() if waits_since(said) is not None and group(ticket).asleep]
         woken = sorted(self.conn.scalars(_WAKE, {"tickets": asleep})) if asleep else []
         self._write_events((ticket, "reopened", {"because": "the customer wrote again"}) for ticket in woken)
+
+    def _ticket_change(self, ticket: int, said: Sequence[Message], name: Named | None) -> dict[str, Any]:
+        return {
+            "id": ticket,
+            "count": len(said),
+            "waits": waits_since(said),
+            "first": opened_at(said, self.now),
+            "last": self.now if name else changed_at(said, self.now),
+            "subject": name.subject if name else None,
+            "requester_id": name.requester_id if name else None,
+        }
 
     def _write_comments(self) -> None:
         files: Rows = []
@@ -272,16 +289,6 @@ class _Writing:
             if other is not None and other != ticket
         ]
 
-    def _find_stories(self) -> Told:
-        """Facts of things reported in pieces, and where the stories stand that they change."""
-        facts = [{"id": self._take(t.update_facts), **update_row(item)} for item in self.plan.updates]
-        self.writes.add(t.update_facts, facts)
-        told = find_told(self.conn, self.writes, self.holders, self._take, self.plan.retellings, self.now)
-        for verdict in self.plan.verdicts:
-            if verdict.ticket is None and verdict.comment is not None:
-                verdict.ticket = told.tickets.get(verdict.comment)
-        return told
-
     def _write_suspended(self) -> None:
         rows: Rows = []
         files: Rows = []
@@ -329,7 +336,8 @@ _T: Final = t.tickets.c
 
 
 def _grow(given: Mapping[str, ColumnElement[Any]]) -> Update:
-    first, last = given["first"], given["last"]
+    """A ticket is called after its first comment and belongs to whoever wrote that; no subject: neither has changed."""
+    first, last, subject = given["first"], given["last"], given["subject"]
     return (
         update(t.tickets)
         .where(_T.id == given["id"])
@@ -338,12 +346,21 @@ def _grow(given: Mapping[str, ColumnElement[Any]]) -> Update:
             customer_waits_since=func.coalesce(_T.customer_waits_since, given["waits"]),
             created_at=case((_T.created_at > first, first), else_=_T.created_at),
             updated_at=case((_T.updated_at < last, last), else_=_T.updated_at),
+            subject=func.coalesce(subject, _T.subject),
+            requester_id=case((subject.is_(None), _T.requester_id), else_=given["requester_id"]),
         )
     )
 
 
 _MOMENTS: Final = [Column(name, t.Instant) for name in ("waits", "first", "last")]
-GROWING: Final = Change(_T.id, (Column("id", t.Id), Column("count", Integer), *_MOMENTS), _grow)
+_GROWN: Final[tuple[Column[Any], ...]] = (
+    Column("id", t.Id),
+    Column("count", Integer),
+    *_MOMENTS,
+    _T.subject,
+    _T.requester_id,
+)
+GROWING: Final = Change(_T.id, _GROWN, _grow)
 _WAKE: Final = (
     update(t.tickets).where(one_of(_T.id, "tickets"), _T.status.in_(ASLEEP)).values(status="open").returning(_T.id)
 )

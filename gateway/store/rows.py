@@ -34,7 +34,7 @@ def opened_at(messages: Iterable[Message], now: datetime) -> datetime:
 
 def changed_at(messages: Sequence[Message], now: datetime) -> datetime:
     """When the desk heard of them: now. History changes a ticket when it came, and is not news on any list."""
-    return max(message.received_at for message in messages) if all(map(is_history, messages)) else now
+    return max((message.received_at for message in messages), default=now) if all(map(is_history, messages)) else now
 
 
 def headline(text: str) -> str:

@@ -116,10 +116,10 @@ class Writes:
         if self._conn.dialect.name == "postgresql":
             _write_together(self._conn, wanted, rows, changes)
             return
-        for change, values in changes.items():
-            self._conn.execute(_by_parameters(change), [{f"b_{name}": row[name] for name in row} for row in values])
         for name, _, doubtful in wanted:
             self._conn.execute(_insert_new(name, "sqlite") if doubtful else _insert(name), rows[name])
+        for change, values in changes.items():  # they may refer to what is new
+            self._conn.execute(_by_parameters(change), [{f"b_{name}": row[name] for name in row} for row in values])
 
 
 @cache

@@ -76,6 +76,7 @@ class Comment:
 class Retelling:
     """An existing comment whose story has changed because another fact arrived."""
 
+    about: str
     comment: int
     message: Message
 
@@ -147,7 +148,7 @@ def _decide_story(plan: Plan, known: Known, about: str, updates: list[Update]) -
         if update is not opener:
             plan.verdicts.append(Verdict(update, "updated", str(update.facts.get("event", "")), comment=told))
     if told is not None:
-        plan.retellings.append(Retelling(told, _as_message(updates[-1], story)))
+        plan.retellings.append(Retelling(about, told, _as_message(updates[-1], story)))
     elif opener is not None:
         _comment_on(plan, known, _as_message(opener, story), about)
 

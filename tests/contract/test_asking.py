@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, event, insert, select
+import pytest
+from sqlalchemy import Connection, Select, bindparam, event, insert, select
 
 from gateway.store import tables as t
-from gateway.store.asking import Question, ask
+from gateway.store.asking import FollowUp, Question, Statement, ask
 from gateway.store.engine import Store
 from gateway.store.values import one_of
 from gateway.store.writing import highest
@@ -68,3 +69,26 @@ async def test_a_question_about_nothing_is_answered_by_nothing(store: Store) -> 
     facts, cursors, some, [last] = await store.write(run)
     assert (facts, cursors, some, tuple(last)) == ([], [], [], (7, 0))
     assert len(sent) == (1 if "row(" in sent[0] else 2)
+
+
+def facts_of(abouts: str | Select[Any]) -> Statement:
+    return select(t.update_facts.c.id).where(one_of(t.update_facts.c.about, abouts))
+
+
+@pytest.mark.parametrize(("most", "found"), [(2, [1, 7]), (1, [])])
+async def test_what_an_answer_names_is_asked_for_with_it(store: Store, most: int, found: list[int]) -> None:
+    """Not when it is longer than was thought of."""
+    one, other = (
+        Question(select(t.update_facts.c.about).where(one_of(t.update_facts.c.receipt_id, name)), (name,))
+        for name in ("receipts", "others")
+    )
+    asked = (one, other, FollowUp(facts_of, ((one, "about"), (other, "about")), most=most))
+
+    def run(conn: Connection) -> list[list[Any]]:
+        fill(conn)
+        return ask(conn, asked, {"receipts": [UUID(int=1), UUID(int=7)], "others": []})
+
+    about, nothing, facts = await store.write(run)
+    assert [tuple(row) for row in about] == [("a",), ("a",)]
+    assert nothing == []
+    assert sorted(row.id for row in facts) == found
