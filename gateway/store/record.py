@@ -143,11 +143,10 @@ class _Writing:
         """Facts of things reported in pieces, and the comments that they change."""
         facts = [{"id": self._take(t.update_facts), **update_row(item)} for item in self.plan.updates]
         self.writes.add(t.update_facts, facts)
-        retellings = self.plan.retellings
-        standing = self.told
-        if self.known.world.merged:  # of tickets that became one the first comment is another one
-            standing = ask_told(self.conn, [item.about for item in retellings])
-        told = retell(self.conn, self.writes, self.holders, self._take, retellings, standing, self.now)
+        retellings, stand = self.plan.retellings, self.told
+        if retellings and any(step.absorbed > 0 for step in self.known.world.merged):
+            stand = ask_told(self.conn, [item.about for item in retellings])  # a joint ticket has another first comment
+        told = retell(self.conn, self.writes, self.holders, self._take, retellings, stand, self.now)
         for verdict in self.plan.verdicts:
             if verdict.ticket is None and verdict.comment is not None:
                 verdict.ticket = told.tickets.get(verdict.comment)
