@@ -54,7 +54,7 @@ class Load:
         self._moved = asyncio.Event()
 
     async def open(self, lanes: Sequence[Lane], port: int, host: str = "127.0.0.1") -> None:
-        """Connect these lanes beside those there are. Raises OSError."""
+        """Connect these lanes beside those there are. Raises OSError, and BenchError with what the desk said."""
         for lane in lanes:
             lane.load, lane.address = self, (host, port)
             await self._connect(lane)
@@ -63,6 +63,8 @@ class Load:
     async def _connect(self, lane: Lane) -> None:
         await asyncio.get_running_loop().create_connection(partial(_itself, lane), *lane.address)
         await asyncio.wait_for(lane.ready.wait(), 10)
+        if lane.refused:
+            raise BenchError(f"the desk takes no more connections: {lane.refused}")
         self._idle.append(lane)
         self._hand_out()
 
@@ -133,9 +135,15 @@ class Load:
 
     def _hand_out(self) -> None:
         """The next messages to the lanes that have none; in a flood a message is due when a lane takes it."""
-        while self._backlog and self._idle:
+        while self._backlog and (lane := self._next_lane()):
             item, due = self._backlog.popleft()
-            self._idle.pop().take(item, time.perf_counter() if due is None else due)
+            lane.take(item, time.perf_counter() if due is None else due)
+
+    def _next_lane(self) -> Lane | None:
+        # One that is closing is opened again as soon as it has closed.
+        free = (number for number in reversed(range(len(self._idle))) if not self._idle[number].transport.is_closing())
+        found = next(free, None)
+        return None if found is None else self._idle.pop(found)
 
     def answered(self, lane: Lane, item: Item, due: float, answer: bytes) -> None:
         """A lane heard that its message is durable."""
@@ -167,6 +175,7 @@ class Lane(asyncio.Protocol, ABC):
         self.address: tuple[str, int]
         self.transport: asyncio.Transport
         self.ready = asyncio.Event()
+        self.refused = ""  # the desk's words, when it did not let us in
         self._item: Item | None = None  # sent, not answered
         self._due = 0.0
         self._heard = bytearray()
@@ -269,8 +278,9 @@ class MailLane(Lane):
         if not self.ready.is_set():
             if line.startswith(b"220"):
                 self.transport.write(b"EHLO bench.example.com\r\n")
-            else:
-                self.ready.set()
+                return
+            self.refused = "" if line.startswith(b"250") else line.decode("latin-1")
+            self.ready.set()
             return
         expected = self._expected.popleft() if self._expected else b""
         if not expected or not line.startswith(expected):
