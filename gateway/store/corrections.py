@@ -25,12 +25,14 @@ from gateway.store.moving import (
     move_keys,
     named_after,
     read_contents,
+    read_fields,
     rename,
     settle,
 )
 from gateway.store.paging import MAX_ID, Row
 from gateway.store.rows import headline
-from gateway.store.writing import insert_all, insert_new
+from gateway.store.values import one_of
+from gateway.store.writing import insert_all
 
 MOST_MERGED: Final = 50  # tickets in one merge
 MACHINE: Final = "frontdesk"  # the actor of what proof or evidence decides
@@ -145,14 +147,19 @@ def relate(conn: Connection, ticket_id: int, other_id: int, *, actor: str, now: 
 def add_links(hand: Hand, wanted: Iterable[Link]) -> list[list[Any]]:
     """Links that are not there yet; answers those, as `[ticket, other, kind]`."""
     links = t.ticket_links.c
-    added = []
-    for ticket, other, kind, reason in dict.fromkeys(wanted):
-        same = (links.ticket_id == ticket) & (links.other_id == other) & (links.kind == kind)
-        if hand.conn.scalar(select(links.id).where(same)) is None:
-            row = {"id": hand.take(t.ticket_links), "ticket_id": ticket, "other_id": other, "kind": kind}
-            insert_new(hand.conn, t.ticket_links, [row | {"reason": reason, "created_at": hand.now}])
-            added.append([ticket, other, kind])
-    return added
+    asked: dict[tuple[int, int, str], str] = {}
+    for ticket, other, kind, reason in wanted:
+        asked.setdefault((ticket, other, kind), reason)
+    ends = one_of(links.ticket_id, [link[0] for link in asked]) & one_of(links.other_id, [link[1] for link in asked])
+    known = set(map(tuple, hand.conn.execute(select(links.ticket_id, links.other_id, links.kind).where(ends))))
+    new = [link for link in asked if link not in known]
+    rows = [
+        {"id": hand.take(t.ticket_links), "ticket_id": ticket, "other_id": other, "kind": kind}
+        | {"reason": asked[ticket, other, kind], "created_at": hand.now}
+        for ticket, other, kind in new
+    ]
+    insert_all(hand.conn, t.ticket_links, rows)
+    return [list(link) for link in new]
 
 
 # --- the parts -------------------------------------------------------------------------------------------------------
@@ -237,18 +244,21 @@ def _absorb(hand: Hand, before: Contents, target: int, sources: Sequence[int]) -
 def _redirect(hand: Hand, sources: Sequence[int], target: int) -> dict[str, int]:
     """Their numbers, and those that led to them, lead to the target; answers where the latter led before."""
     tickets = t.tickets.c
-    led = hand.conn.execute(select(tickets.id, tickets.merged_into).where(tickets.merged_into.in_(sources))).all()
-    hand.conn.execute(update(t.tickets).where(tickets.merged_into.in_(sources)).values(merged_into=target))
+    leading = one_of(tickets.merged_into, sources)
+    led = hand.conn.execute(select(tickets.id, tickets.merged_into).where(leading)).all()
+    if led:
+        hand.conn.execute(update(t.tickets).where(leading).values(merged_into=target))
     gone = {"merged_into": target, "status": "closed", "customer_waits_since": None, "updated_at": hand.now}
-    hand.conn.execute(update(t.tickets).where(tickets.id.in_(sources)).values(gone))
+    hand.conn.execute(update(t.tickets).where(one_of(tickets.id, sources)).values(gone))
     return {str(row.id): row.merged_into for row in led}
 
 
 def _take_links(conn: Connection, tickets: Sequence[int]) -> list[Row]:
     links = t.ticket_links.c
-    touching = or_(links.ticket_id.in_(tickets), links.other_id.in_(tickets))
+    touching = or_(one_of(links.ticket_id, tickets), one_of(links.other_id, tickets))
     old = [dict(row) for row in conn.execute(select(t.ticket_links).where(touching)).mappings()]
-    conn.execute(delete(t.ticket_links).where(links.id.in_([row["id"] for row in old])))
+    if old:
+        conn.execute(delete(t.ticket_links).where(one_of(links.id, [row["id"] for row in old])))
     return old
 
 
@@ -277,9 +287,9 @@ def _kept(
 ) -> Done:
     """Write down what was done, with the tickets as they were and as they are."""
     involved = {*before.tickets, *changes.get("created", ())}
-    after = read_contents(hand.conn, involved)
+    after = read_fields(hand.conn, involved)
     changes["before"] = {str(ident): as_json(_fields(row)) for ident, row in before.tickets.items()}
-    changes["after"] = {str(ident): as_json(_fields(row)) for ident, row in after.tickets.items()}
+    changes["after"] = {str(ident): as_json(_fields(row)) for ident, row in after.items()}
     moved = [comment for step in changes["moves"] for comment in step["comments"]]
     others = [step["from"] if kind == "merged" else step["to"] for step in changes["moves"]]
     detail = {"ticket_id": others[0], "ticket_ids": others, "comment_ids": moved[:_SHOWN], "comments": len(moved)}

@@ -17,7 +17,7 @@ from gateway.store import tables as t
 from gateway.store.engine import lock_ledger
 from gateway.store.moving import Take
 from gateway.store.paging import MAX_ID, Row
-from gateway.store.writing import insert_all, insert_new, next_ids
+from gateway.store.writing import Writes, insert_all, next_ids
 
 NUMBERED: Final = (
     t.tickets,
@@ -81,11 +81,13 @@ class Hand:
         number, actor = self.take(t.events), self.actor[:LONGEST_ACTOR]
         event: Row = {"id": number, "ticket_id": ticket_id, "kind": kind}
         event["detail"] = {**detail, "on": ticket_id, "actor": actor}
-        insert_all(self.conn, t.events, [event | {"at": self.now}])
         row = {"id": number, "kind": kind, "actor": actor, "changes": changes, "at": self.now}
-        insert_all(self.conn, t.corrections, [row | {"undone_at": None, "undone_by": ""}])
         touched = [{"subject": subject, "correction_id": number} for subject in dict.fromkeys(subjects)]
-        insert_new(self.conn, t.correction_subjects, touched)
+        writes = Writes(self.conn)
+        writes.add(t.events, [event | {"at": self.now}])
+        writes.add(t.corrections, [row | {"undone_at": None, "undone_by": ""}])
+        writes.add(t.correction_subjects, touched, doubtful=True)
+        writes.write()
         return number
 
     def close(self, correction: Row, ticket_id: int | None) -> int:

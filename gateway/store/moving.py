@@ -7,16 +7,31 @@ computed from the comments it holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, and_, delete, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    Table,
+    Update,
+    case,
+    delete,
+    or_,
+    select,
+    update,
+)
 
 from gateway.store import tables as t
+from gateway.store.asking import Question, ask
 from gateway.store.paging import Row
-from gateway.store.writing import insert_new
+from gateway.store.values import one_of
+from gateway.store.writing import Change, Rows, Writes, update_all
 from normalizer.message import LONGEST_ADDRESS
 
 FIELDS: Final = (
@@ -39,7 +54,8 @@ class Contents:
 
     tickets: dict[int, Row]  # FIELDS and id
     comments: list[Row]  # the light columns, oldest number first
-    extras: dict[int, set[str]]  # participants that no present comment explains (a call's earlier caller)
+    people: dict[int, dict[str, int]]  # participants of each, with the number of the row that says so
+    extras: dict[int, set[str]]  # those that no present comment explains (a call's earlier caller)
     unanswered: set[int]  # comments that a customer waits about
 
     def of(self, ticket: int) -> list[Row]:
@@ -50,23 +66,39 @@ class Contents:
 def read_contents(conn: Connection, tickets: Iterable[int]) -> Contents:
     """Tickets with their comments, as far as corrections care."""
     ids = sorted(set(tickets))
-    columns = [t.tickets.c.id, *(t.tickets.c[name] for name in FIELDS)]
-    rows = {row["id"]: dict(row) for row in conn.execute(select(*columns).where(t.tickets.c.id.in_(ids))).mappings()}
-    light = [t.comments.c[name] for name in _LIGHT]
-    query = select(*light).where(t.comments.c.ticket_id.in_(ids)).order_by(t.comments.c.id)
-    said = [dict(row) for row in conn.execute(query).mappings()]
-    people = t.participants.c
-    present: dict[int, set[str]] = {ident: set() for ident in ids}
-    for ticket, identity in conn.execute(select(people.ticket_id, people.identity).where(people.ticket_id.in_(ids))):
-        present[ticket].add(identity)
-    extras = {ident: present[ident] - participants(row for row in said if row["ticket_id"] == ident) for ident in ids}
+    found, said, present = ask(conn, _CONTENTS, {"tickets": ids})
+    rows = {row.id: row._asdict() for row in found}
+    said = sorted((row._asdict() for row in said), key=lambda row: row["id"])
+    people: dict[int, dict[str, int]] = {ident: {} for ident in ids}
+    for row in present:
+        people[row.ticket_id][row.identity] = row.id
+    extras = {
+        ident: people[ident].keys() - participants(row for row in said if row["ticket_id"] == ident) for ident in ids
+    }
     waits = {ident: row["customer_waits_since"] for ident, row in rows.items()}
     unanswered = {
         row["id"]
         for row in said
         if not row["automated"] and (since := waits.get(row["ticket_id"])) is not None and row["received_at"] >= since
     }
-    return Contents(rows, said, extras, unanswered)
+    return Contents(rows, said, people, extras, unanswered)
+
+
+def read_fields(conn: Connection, tickets: Iterable[int]) -> dict[int, Row]:
+    """What they say of themselves."""
+    rows = conn.execute(_FIELDS, {"tickets": sorted(set(tickets))})
+    return {row["id"]: dict(row) for row in rows.mappings()}
+
+
+_T: Final = t.tickets.c
+_C: Final = t.comments.c
+_P: Final = t.participants.c
+_FIELDS: Final = select(_T.id, *(_T[name] for name in FIELDS)).where(one_of(_T.id, "tickets"))
+_CONTENTS: Final = (
+    Question(_FIELDS),
+    Question(select(*(_C[name] for name in _LIGHT)).where(one_of(_C.ticket_id, "tickets"))),
+    Question(select(_P.id, _P.ticket_id, _P.identity).where(one_of(_P.ticket_id, "tickets"))),
+)
 
 
 def participants(comments: Iterable[Row]) -> set[str]:
@@ -88,15 +120,23 @@ def move_comments(conn: Connection, moved: Sequence[Row], source: int, target: i
     for part in _parts(moved):
         ids = [row["id"] for row in part]
         receipts = [row["receipt_id"] for row in part]
-        conn.execute(update(t.comments).where(t.comments.c.id.in_(ids)).values(ticket_id=target))
-        for table in (t.thread_keys, t.outbox):
-            rows = and_(table.c.ticket_id == source, table.c.comment_id.in_(ids))
-            conn.execute(update(table).where(rows).values(ticket_id=target))
         delivered = t.receipts.c
         mine = or_(
-            delivered.comment_id.in_(ids), delivered.receipt_id.in_(receipts), delivered.duplicate_of.in_(receipts)
+            one_of(delivered.comment_id, ids),
+            one_of(delivered.receipt_id, receipts),
+            one_of(delivered.duplicate_of, receipts),
         )
-        conn.execute(update(t.receipts).where(delivered.ticket_id == source, mine).values(ticket_id=target))
+        evidence, replies = (
+            update(table).where(table.c.ticket_id == source, one_of(table.c.comment_id, ids))
+            for table in (t.thread_keys, t.outbox)
+        )
+        going = (
+            update(t.comments).where(one_of(_C.id, ids)),
+            evidence,
+            replies,
+            update(t.receipts).where(delivered.ticket_id == source, mine),
+        )
+        update_all(conn, [each.values(ticket_id=target) for each in going])
 
 
 def keys_without_comment(conn: Connection, ticket: int) -> list[int]:
@@ -121,18 +161,46 @@ def settle(
 ) -> None:
     """After a move: participants, counts and waiting times of the tickets, from the comments they hold now."""
     after = read_contents(conn, tickets)
+    writes = Writes(conn)
+    gone: list[int] = []
     for ticket in after.tickets:
-        held = after.of(ticket)
-        _set_participants(conn, ticket, participants(held) | extras.get(ticket, set()), take)
-        waiting = [row["received_at"] for row in held if row["id"] in unanswered]
-        values: Row = {
-            "comment_count": len(held),
-            "customer_waits_since": min(waiting, default=None),
-            "updated_at": now,
-        }
-        if waiting and after.tickets[ticket]["status"] in ASLEEP:
-            values["status"] = "open"
-        conn.execute(update(t.tickets).where(t.tickets.c.id == ticket).values(values))
+        held, present = after.of(ticket), after.people[ticket]
+        wanted = participants(held) | extras.get(ticket, set())
+        gone += [number for person, number in present.items() if person not in wanted]
+        writes.add(t.participants, _take_part(ticket, wanted - present.keys(), take), doubtful=True)
+        waits = min((row["received_at"] for row in held if row["id"] in unanswered), default=None)
+        wakes = waits is not None and after.tickets[ticket]["status"] in ASLEEP
+        writes.change(SETTLING, [{"id": ticket, "count": len(held), "waits": waits, "at": now, "wakes": wakes}])
+    if gone:
+        conn.execute(delete(t.participants).where(one_of(_P.id, gone)))
+    writes.write()
+
+
+def _take_part(ticket: int, people: Collection[str], take: Take) -> Rows:
+    return [{"id": take(t.participants), "ticket_id": ticket, "identity": person} for person in sorted(people)]
+
+
+def _settle(given: Mapping[str, ColumnElement[Any]]) -> Update:
+    return (
+        update(t.tickets)
+        .where(_T.id == given["id"])
+        .values(
+            comment_count=given["count"],
+            customer_waits_since=given["waits"],
+            updated_at=given["at"],
+            status=case((given["wakes"], "open"), else_=_T.status),
+        )
+    )
+
+
+_SETTLED: Final[tuple[Column[Any], ...]] = (
+    Column("id", t.Id),
+    Column("count", Integer),
+    Column("waits", t.Instant),
+    Column("at", t.Instant),
+    Column("wakes", Boolean),
+)
+SETTLING: Final = Change(_T.id, _SETTLED, _settle)
 
 
 def rename(conn: Connection, ticket: int, headline: Callable[[str], str]) -> None:
@@ -152,17 +220,6 @@ def named_after(first: Row, headline: Callable[[str], str]) -> Row:
         "inbox": first["inbox"],
         "language": first["language"],
     }
-
-
-def _set_participants(conn: Connection, ticket: int, wanted: set[str], take: Take) -> None:
-    columns = t.participants.c
-    present = set(conn.scalars(select(columns.identity).where(columns.ticket_id == ticket)))
-    for part in _parts(sorted(present - wanted)):
-        conn.execute(delete(t.participants).where(columns.ticket_id == ticket, columns.identity.in_(part)))
-    rows = [
-        {"id": take(t.participants), "ticket_id": ticket, "identity": person} for person in sorted(wanted - present)
-    ]
-    insert_new(conn, t.participants, rows)
 
 
 def _parts(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

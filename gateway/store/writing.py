@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import count
@@ -51,6 +51,16 @@ def _highest(names: tuple[str, ...]) -> Select[Any]:
     ids = (t.metadata.tables[name].c.id for name in names)
     highest = (select(func.coalesce(func.max(number), 0)).scalar_subquery() for number in ids)
     return select(*(each.label(name) for name, each in zip(names, highest, strict=True)))
+
+
+def update_all(conn: Connection, changes: Sequence[Update]) -> None:
+    """Several updates at once, of different tables."""
+    if conn.dialect.name == "postgresql":
+        parts = (change.cte(f"part_{number}") for number, change in enumerate(changes))
+        conn.execute(select(literal_column("1")).add_cte(*parts))
+        return
+    for change in changes:
+        conn.execute(change)
 
 
 def insert_all(conn: Connection, table: Table, rows: Rows) -> None:
