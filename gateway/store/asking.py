@@ -42,19 +42,22 @@ class FollowUp:
 Asked = tuple[Question | FollowUp, ...]
 
 
-def ask(conn: Connection, asked: Asked, values: Mapping[str, Any]) -> list[list[Any]]:
-    """The rows of each answer, their columns by name and by place. `values`: the parameters of all of them. What
-    follows up comes after what it is about."""
+Answers = Mapping[Question | FollowUp, Sequence[Any]]
+
+
+def ask(conn: Connection, asked: Asked, values: Mapping[str, Any]) -> Answers:
+    """The rows of each answer, in their order, with columns by name and by place. `values`: the parameters of all of
+    them. What follows up comes after what it is about."""
     if conn.dialect.name != "postgresql":
         return _ask_in_turn(conn, asked, values)
     answers: list[list[Any]] = [[] for _ in asked]
     readers = _readers(asked, conn.dialect)
     for number, row in conn.execute(_together(asked), values):
         answers[number].append(readers[number](row))
-    return answers
+    return dict(zip(asked, answers, strict=True))
 
 
-def _ask_in_turn(conn: Connection, asked: Asked, values: Mapping[str, Any]) -> list[list[Any]]:
+def _ask_in_turn(conn: Connection, asked: Asked, values: Mapping[str, Any]) -> Answers:
     answers: dict[Question | FollowUp, list[Any]] = {}
     for each in asked:
         if isinstance(each, Question):
@@ -64,7 +67,7 @@ def _ask_in_turn(conn: Connection, asked: Asked, values: Mapping[str, Any]) -> l
             named = ((answers[question], column) for question, column in each.named)
             found = {getattr(row, column) for rows, column in named if len(rows) <= each.most for row in rows} - {None}
             answers[each] = list(conn.execute(_by_name(each), {_NAMED: found})) if found else []
-    return list(answers.values())
+    return answers
 
 
 @cache

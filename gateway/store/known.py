@@ -61,35 +61,25 @@ def load_known(conn: Connection, items: Sequence[Item], clues: Sequence[Clues], 
     authors, cited = _authors(items), _cited(clues)
     wanted = _evidence_about(clues, items) | _nearly_said(clues, world.rules) | _named(items, authors)
     wanted["numbers"] = cited.keys()
-    (
-        concerning,
-        words,
-        subjects,
-        holding,
-        spoken,
-        seen,
-        facts,
-        told,
-        telling,
-        claims,
-        found,
-        groups,
-        [highest_ids],
-    ) = ask(conn, _QUESTIONS, wanted)
+    answers = ask(conn, _QUESTIONS, wanted)
+    told = answers[_TOLD]
     holders = Holders(conn)
-    holders.learn({(row.author_kind, row.author_value) for row in told if row.author_value}, telling)
-    held = holders.learn(authors, holding)
+    holders.learn({(row.author_kind, row.author_value) for row in told if row.author_value}, answers[_TELLERS])
+    held = holders.learn(authors, answers[_HOLDERS])
+    concerning = answers[_CONCERNING]
     if len(concerning) > crowded.MOST_ROWS:
         concerning = list(crowded.sift(conn, wanted["keys"], wanted["people"]))
-    rows = [evidence.Row(*row) for row in (*concerning, *words, *subjects)]
-    world.load(rows, _pick(groups, {row.ticket for row in rows} | _hear(world, spoken, held), lookup))
+    rows = [evidence.Row(*row) for row in (*concerning, *answers[_WORDS], *answers[_SUBJECTS])]
+    tickets = {row.ticket for row in rows} | _hear(world, answers[_SPOKEN], held)
+    world.load(rows, _pick(answers[_GROUPS], tickets, lookup))
     known = Known(world, clues={each.message.receipt_id: each for each in clues})
-    known.cited_tickets = _load_cited_tickets(world, found, cited)
+    known.cited_tickets = _load_cited_tickets(world, answers[_CITED], cited)
     known.told = {row.about: row.id for row in told}
-    _remember(known, seen)
-    _collect(known, facts)
+    _remember(known, answers[_SEEN])
+    _collect(known, answers[_FACTS])
+    [highest_ids] = answers[_HIGHEST]
     ids = {table: number + 1 for table, number in highest_ids._asdict().items()}
-    return Loaded(known, holders, Waiting(wanted["claimed"], claims), told, ids)
+    return Loaded(known, holders, Waiting(wanted["claimed"], answers[_WAITING]), told, ids)
 
 
 def _evidence_about(clues: Sequence[Clues], items: Sequence[Item]) -> dict[str, Any]:
@@ -250,7 +240,7 @@ def _spoken() -> Select[Any]:
 _R: Final = t.receipts.c
 _D: Final = t.delivery_keys.c
 _NOBODY: Final = cast(null(), Text)
-_SEEN: Final = union_all(
+_RECORDED: Final = union_all(
     select(_D.key, _D.receipt_id, _D.inbox, _R.ticket_id, _R.comment_id, _NOBODY.label("outcome"))
     .join_from(t.delivery_keys, t.receipts, _R.receipt_id == _D.receipt_id, isouter=True)
     .where(one_of(_D.key, "delivery_keys")),
@@ -268,19 +258,13 @@ _CITED: Final = Question(
     select(_T.id, func.coalesce(_T.merged_into, _T.id).label("ticket_id")).where(one_of(_T.id, "numbers")), ("numbers",)
 )
 _ON_TICKETS: Final = (_CONCERNING, _WORDS, _SUBJECTS, _SPOKEN, _CITED)
-
+_HOLDERS: Final = Question(HOLDERS, ("identities",))
+_TELLERS: Final = FollowUp(holders_of, ((_TOLD, "author_value"),))
+_SEEN: Final = Question(_RECORDED)
+_FACTS: Final = Question(select(t.update_facts).where(one_of(t.update_facts.c.about, "abouts")), ("abouts",))
+_WAITING: Final = Question(WAITING, ("claimed",))
+_GROUPS: Final = FollowUp(groups_of, tuple((each, "ticket_id") for each in _ON_TICKETS), most=crowded.MOST_ROWS)
+_HIGHEST: Final = Question(highest(_NUMBERED))
 _QUESTIONS: Final = (
-    _CONCERNING,
-    _WORDS,
-    _SUBJECTS,
-    Question(HOLDERS, ("identities",)),
-    _SPOKEN,
-    Question(_SEEN),
-    Question(select(t.update_facts).where(one_of(t.update_facts.c.about, "abouts")), ("abouts",)),
-    _TOLD,
-    FollowUp(holders_of, ((_TOLD, "author_value"),)),
-    Question(WAITING, ("claimed",)),
-    _CITED,
-    FollowUp(groups_of, tuple((each, "ticket_id") for each in _ON_TICKETS), most=crowded.MOST_ROWS),
-    Question(highest(_NUMBERED)),
-)
+    *_ON_TICKETS, _HOLDERS, _SEEN, _FACTS, _TOLD, _TELLERS, _WAITING, _GROUPS, _HIGHEST,
+)  # fmt: skip

@@ -30,7 +30,7 @@ class SqlLookup:
     ) -> list[evidence.Row]:
         """See `evidence.Lookup.admitted`."""
         values = {"tickets": tickets, "identities": identities, "cited": cited, "keys": keys}
-        pairs, held, citing = ask(self._conn, _QUESTIONS, values)
+        pairs, held, citing = ask(self._conn, _QUESTIONS, values).values()
         halves = (half for row in pairs for half in (row[:6], row[6:]))
         return [evidence.Row(*row) for row in (*halves, *held, *citing)]
 

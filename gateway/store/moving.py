@@ -66,7 +66,7 @@ class Contents:
 def read_contents(conn: Connection, tickets: Iterable[int]) -> Contents:
     """Tickets with their comments, as far as corrections care."""
     ids = sorted(set(tickets))
-    found, said, present = ask(conn, _CONTENTS, {"tickets": ids})
+    found, said, present = ask(conn, _CONTENTS, {"tickets": ids}).values()
     rows = {row.id: row._asdict() for row in found}
     said = sorted((row._asdict() for row in said), key=lambda row: row["id"])
     people: dict[int, dict[str, int]] = {ident: {} for ident in ids}

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Select, bindparam, event, insert, select
 
 from gateway.store import tables as t
-from gateway.store.asking import FollowUp, Question, Statement, ask
+from gateway.store.asking import Answers, FollowUp, Question, Statement, ask
 from gateway.store.engine import Store
 from gateway.store.values import one_of
 from gateway.store.writing import highest
@@ -48,7 +48,7 @@ async def test_each_answer_is_that_of_its_question(store: Store) -> None:
         fill(conn)
         alone = [[tuple(row) for row in conn.execute(each.statement, values)] for each in QUESTIONS]
         assert alone[0] and alone[1:] == [[("i", None)], [(7,)], [(7, 0)]]
-        answers = ask(conn, QUESTIONS, values)
+        answers = list(ask(conn, QUESTIONS, values).values())
         assert [[tuple(row) for row in answer] for answer in answers] == alone
         first = answers[0][0]
         assert {name: getattr(first, name) for name in FACTS[0]} == FACTS[0], "by name, and of their types"
@@ -61,12 +61,12 @@ async def test_a_question_about_nothing_is_answered_by_nothing(store: Store) -> 
     """And SQLite is not asked at all; PostgreSQL is asked one thing, whatever it is about."""
     sent: list[str] = []
 
-    def run(conn: Connection) -> list[list[Any]]:
+    def run(conn: Connection) -> Answers:
         fill(conn)
         event.listen(conn, "before_cursor_execute", lambda *given: sent.append(given[2]))
         return ask(conn, QUESTIONS, {"abouts": [], "inbox": "else", "receipts": [], "most": 1})
 
-    facts, cursors, some, [last] = await store.write(run)
+    facts, cursors, some, [last] = (await store.write(run)).values()
     assert (facts, cursors, some, tuple(last)) == ([], [], [], (7, 0))
     assert len(sent) == (1 if "row(" in sent[0] else 2)
 
@@ -84,11 +84,11 @@ async def test_what_an_answer_names_is_asked_for_with_it(store: Store, most: int
     )
     asked = (one, other, FollowUp(facts_of, ((one, "about"), (other, "about")), most=most))
 
-    def run(conn: Connection) -> list[list[Any]]:
+    def run(conn: Connection) -> Answers:
         fill(conn)
         return ask(conn, asked, {"receipts": [UUID(int=1), UUID(int=7)], "others": []})
 
-    about, nothing, facts = await store.write(run)
+    about, nothing, facts = (await store.write(run)).values()
     assert [tuple(row) for row in about] == [("a",), ("a",)]
     assert nothing == []
     assert sorted(row.id for row in facts) == found
