@@ -31,7 +31,8 @@ _LONGEST_PAUSE: Final = 10.0
 _DECLARE_PAUSE: Final = 5.0  # seconds between two attempts to bring back what somebody deleted
 
 # What aiormq raises when a connection or channel is gone. RuntimeError: "... closed", its ChannelInvalidStateError too.
-LOST: Final = (aiormq.exceptions.AMQPError, OSError, RuntimeError, EOFError, TimeoutError)
+# StopAsyncIteration: the other side had hung up before it was first listened to (its FrameReceiver.get_frame).
+LOST: Final = (aiormq.exceptions.AMQPError, OSError, RuntimeError, EOFError, TimeoutError, StopAsyncIteration)
 
 
 class Link:
@@ -157,6 +158,9 @@ class Link:
             if is_cancelled():
                 raise
             self._report("the connection was lost")
+        except Exception as error:  # whatever else the library thinks of: a link that ends would never be made again
+            _log.exception("RabbitMQ at %s, to %s: an error that nobody expects", self.address, self._purpose)
+            self._report(describe(error))
         finally:
             self._connection = None
             self._on_lost()
@@ -198,6 +202,8 @@ def describe(error: BaseException | None) -> str:
             return "it refuses this user the virtual host, or has none of that name"
         case TimeoutError():
             return "it accepts the connection but does not answer"
+        case StopAsyncIteration():
+            return "it hung up before it said anything"
         case None:
             return "the connection was closed"
         case _:

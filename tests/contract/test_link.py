@@ -1,4 +1,4 @@
-"""A link to RabbitMQ is closed when we close it, whatever the library does with the cancellation meanwhile."""
+"""A link to RabbitMQ is closed when we close it and not before, whatever the library does meanwhile."""
 
 from __future__ import annotations
 
@@ -62,3 +62,37 @@ async def test_closing_ends_it(where: str, monkeypatch: pytest.MonkeyPatch) -> N
     async with asyncio.timeout(10):
         await away.close()
     assert away.trouble == "closed"
+
+
+@pytest.mark.parametrize(
+    "error", [StopAsyncIteration(), KeyError("a defect of the library"), ConnectionError("refused")]
+)
+async def test_it_is_made_again_after_any_error(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker that comes later than we do is found by whoever goes on looking."""
+    tried = 0
+    again = asyncio.Event()
+
+    class Failing(Away):
+        async def connect(self) -> None:
+            nonlocal tried
+            tried += 1
+            if tried == 2:
+                again.set()
+            raise error
+
+    monkeypatch.setattr(link, "TappedConnection", Failing)
+    monkeypatch.setattr(Away, "where", "")
+    topology = compose_topology(DEFAULT_CHANNELS)
+    away = Link("amqp://127.0.0.1:1/", topology, purpose="test", heartbeat=10, on_open=_nothing, on_lost=lambda: None)
+    away.start()
+    async with asyncio.timeout(10):
+        await again.wait()
+        await away.close()
+    assert "trying again" in caplog.text
+    assert ("an error that nobody expects" in caplog.text) == isinstance(error, KeyError)
+
+
+async def _nothing(_connection: Any) -> Sequence[Any]:
+    return ()
