@@ -164,7 +164,7 @@ class Link:
         finally:
             self._connection = None
             self._on_lost()
-            with contextlib.suppress(*LOST, asyncio.CancelledError):
+            with contextlib.suppress(Exception, asyncio.CancelledError):  # of a broken connection it may say anything
                 await connection.close(timeout=2)
         return reached
 

@@ -40,8 +40,6 @@ class FollowUp:
 
 
 Asked = tuple[Question | FollowUp, ...]
-
-
 Answers = Mapping[Question | FollowUp, Sequence[Any]]
 
 

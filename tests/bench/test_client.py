@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-from gateway.bench.client import FormLane, Load
+import pytest
+
+from gateway.bench.client import BenchError, FormLane, Load, MailLane
 from gateway.bench.content import Item
 
 _RECEIPT = str(UUID(int=(7 << 76) + 1))
@@ -38,3 +40,19 @@ async def test_a_lane_that_was_hung_up_on_is_opened_again() -> None:
         for writer in served:
             writer.close()
         await asyncio.gather(*(writer.wait_closed() for writer in served), return_exceptions=True)
+
+
+async def test_a_desk_that_takes_no_more_connections_is_quoted() -> None:
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"421 4.7.0 too many connections, please reuse one of them\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    load = Load()
+    try:
+        with pytest.raises(BenchError, match=r"takes no more connections: 421 .* please reuse one of them"):
+            await load.open([MailLane("support@localhost")], server.sockets[0].getsockname()[1])
+    finally:
+        load.close()
+        server.close()

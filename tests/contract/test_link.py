@@ -82,6 +82,9 @@ async def test_it_is_made_again_after_any_error(
                 again.set()
             raise error
 
+        async def close(self, timeout: float) -> None:
+            raise AttributeError("a connection that is half made")
+
     monkeypatch.setattr(link, "TappedConnection", Failing)
     monkeypatch.setattr(Away, "where", "")
     topology = compose_topology(DEFAULT_CHANNELS)
