@@ -23,6 +23,9 @@ from gateway.queues.tap import Tap
 
 _DELIVERY_COUNT: Final = "x-delivery-count"  # set by quorum queues, from the second delivery on
 _DEATHS: Final = "x-death"
+# Asked while a queue is choosing its leader, as after a restart, RabbitMQ 3.10 may lose the question and says so only
+# after a minute (rabbit_quorum_queue:consume/3); asked once more it answers.
+_CONSUME_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,13 @@ class Lane:
         self._open.clear()
 
     async def open(self, queue: str, prefetch: int, tap: Tap) -> None:
-        """Start to consume; deliveries come from the tap, and aiormq only watches whether the broker cancels."""
+        """Start to consume; deliveries come from the tap, and aiormq only watches whether the broker cancels.
+
+        Raises TimeoutError when the queue does not answer.
+        """
         tap.read(self._channel.number, self)
         await self._channel.basic_qos(prefetch_count=prefetch)
-        confirmed = await self._channel.basic_consume(queue, _never)
+        confirmed = await self._channel.basic_consume(queue, _never, timeout=_CONSUME_SECONDS)
         self._consumer = confirmed.consumer_tag
 
     async def stop(self) -> None:

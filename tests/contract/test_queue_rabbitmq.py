@@ -11,6 +11,7 @@ from pathlib import Path
 import aiormq
 import pytest
 
+from gateway.queues import lane
 from gateway.queues.ahead import MOST_HELD
 from gateway.queues.base import QueueRefusedError, QueueUnavailableError
 from gateway.queues.lane import read_reason
@@ -338,6 +339,31 @@ async def test_a_deleted_queue_is_declared_again(queue: RabbitQueue, channel: ai
                 await asyncio.sleep(0.05)
     [got] = await take(queue, 1)
     assert got.receipt_id == "receipt-email-2"
+
+
+@pytest.mark.fault
+async def test_a_queue_that_does_not_answer_a_consumer_is_asked_again(
+    make: Opener, rabbit_node: RabbitNode, unused_broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is choosing its leader: the other channels wait for it no longer than it takes to ask again."""
+    monkeypatch.setattr(lane, "_CONSUME_SECONDS", 0.5)
+    queue = make(url=unused_broker_url)
+    await queue.start()
+    await until_answering(queue)
+    process = f"'{unused_broker_url.rpartition('/')[2]}_{queue_name('email')}'"
+    await asyncio.to_thread(rabbit_node.ctl, "eval", f"sys:suspend({process}).")
+    try:
+        waiting = asyncio.create_task(queue.consume(1))
+        async with asyncio.timeout(20):
+            while queue._consume_link.trouble != "it accepts the connection but does not answer":
+                await asyncio.sleep(0.05)
+    finally:
+        await asyncio.to_thread(rabbit_node.ctl, "eval", f"sys:resume({process}).")
+    await queue.publish([make_message(1)])
+    async with asyncio.timeout(60):
+        [got] = await waiting
+    assert got.receipt_id == "receipt-email-1"
+    await queue.ack([got])
 
 
 async def test_a_consumer_that_took_too_long_gets_its_messages_again(
