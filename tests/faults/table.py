@@ -89,6 +89,7 @@ ROWS: Final = (
         (
             "test_services.py::test_the_broker_is_killed_for_twenty_seconds",
             "test_broker.py::test_the_broker_is_away_for_a_minute",
+            "tests/contract/test_queue_rabbitmq.py::test_a_queue_that_does_not_answer_a_consumer_is_asked_again",
         ),
     ),
     Row("F11", "broker not there at boot", ("test_broker.py::test_the_broker_comes_later_than_the_gateway",)),
