@@ -28,24 +28,12 @@ from tests.faults.customers import KINDS, Crowd
 from tests.faults.desk import Desk
 from tests.faults.injecting import count_descriptors, resident_bytes
 from tests.faults.journal import Journal
+from tests.faults.steady import Sample, find_leaks
 from tests.services.postgres import PostgresCluster
 from tests.services.rabbitmq import RabbitNode
 
 _RATE: Final = 20.0  # messages a second
 _FAULT_SECONDS: Final = 10.0
-_RSS_SLOPE: Final = 2 << 20  # bytes a process may grow a minute, on average, once it is warm
-_MORE_DESCRIPTORS: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One process when nothing is wrong."""
-
-    minute: float
-    pid: int
-    resident: int
-    descriptors: int
-    threads: int
 
 
 @dataclass(slots=True)
@@ -170,20 +158,8 @@ class Soak:
         print(f"{minute:6.1f} min  {sums}, put off {journal.unanswered.total()}  {sizes}", flush=True)
 
     def _hold_steady(self) -> None:
-        """Only lives of two minutes and more tell something; the first minute of a life is warming up."""
-        for name, samples in self.samples.items():
-            lives: dict[int, list[Sample]] = {}
-            for sample in samples:
-                lives.setdefault(sample.pid, []).append(sample)
-            for life in lives.values():
-                warm = [sample for sample in life if sample.minute > life[0].minute + 0.9]
-                if len(warm) < 3:
-                    continue
-                first, last = warm[0], warm[-1]
-                slope = (last.resident - first.resident) / max(0.1, last.minute - first.minute)
-                assert slope < _RSS_SLOPE, f"{name} grows by {slope / (1 << 20):.1f} MiB a minute"
-                assert last.descriptors <= first.descriptors + _MORE_DESCRIPTORS, f"{name} leaks descriptors: {life}"
-                assert last.threads <= first.threads + 8, f"{name} leaks threads: {life}"
+        leaks = [leak for name, samples in self.samples.items() for leak in find_leaks(name, samples)]
+        assert not leaks, "; ".join(leaks)
         leftovers = [str(path) for path in self.desk.folder.rglob("*.part")]
         assert not leftovers, f"temporary files: {leftovers}"
 

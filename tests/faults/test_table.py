@@ -18,6 +18,7 @@ _APART = {
     "test_table.py",
     "test_audit_finds.py",
     "test_holding_acks.py",
+    "test_steady.py",
 }
 
 
