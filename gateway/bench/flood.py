@@ -1,8 +1,9 @@
 """Hostile mail on one channel, and what the customers of another one notice of it.
 
-One desk, as `frontdesk up` runs it. First every hostile mail alone: how long until it is accepted, how
-much memory that takes, what becomes of it. Then form posts at a modest rate, in turns with and without hostile mails
-coming in by SMTP at 20 a second: how much longer do the posts take to be accepted?
+One desk, as `frontdesk up` runs it. First every hostile mail alone: how long until it is accepted, how much memory that
+takes, what becomes of it. Then form posts at a modest rate, in turns with and without hostile mails coming in by SMTP
+at 20 a second: how much longer do the posts take to be accepted? A bare door beside the desk (`bare_door`) tells what
+the machine does meanwhile to everybody.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from gateway.bench import hostile, letters
-from gateway.bench.client import BenchError, FormLane, Load, MailLane
+from gateway.bench.bare_door import REQUEST, open_door
+from gateway.bench.client import Answer, BenchError, FormLane, Load, MailLane, WebLane
 from gateway.bench.content import Item, compose
 from gateway.bench.desk import accounted, quantiles, settings_of, settle
 from gateway.bench.processes import forget_peak, free_port, resident
@@ -43,6 +45,8 @@ _PROGRAM: Final = "import sys; from gateway.bench.flood import attack; attack(*m
 _PATIENCE: Final = 60.0
 _NICE: Final = 10
 
+_Turn = tuple[dict[str, float], dict[str, float]]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -57,13 +61,16 @@ class Outcome:
 
 @dataclass(slots=True)
 class Flood:
-    """Milliseconds until a form post was accepted, quiet and under the flood: the medians of the turns."""
+    """Milliseconds until a form post was accepted, quiet and under the flood: the medians of the turns; the same of the
+    bare door."""
 
     mails: list[Outcome] = field(default_factory=list)
     hostile_per_s: float = _HOSTILE_PER_S
     forms_per_s: float = _FORMS_PER_S
     quiet_ms: dict[str, float] = field(default_factory=dict)
     flooded_ms: dict[str, float] = field(default_factory=dict)
+    bare_quiet_ms: dict[str, float] = field(default_factory=dict)
+    bare_flooded_ms: dict[str, float] = field(default_factory=dict)
     hostile_ms: dict[str, float] = field(default_factory=dict)
     extra_bytes: int = 0
     audit: str = ""
@@ -74,9 +81,14 @@ class Flood:
         """How many times longer the slowest hundredth of the posts takes."""
         return self.flooded_ms["p99"] / self.quiet_ms["p99"]
 
+    @property
+    def bare_ratio(self) -> float:
+        """The same of the bare door."""
+        return self.bare_flooded_ms["p99"] / self.bare_quiet_ms["p99"]
+
     def as_dict(self) -> dict[str, Any]:
         """For a program."""
-        return asdict(self) | {"ratio": self.ratio}
+        return asdict(self) | {"ratio": self.ratio, "bare_ratio": self.bare_ratio}
 
 
 async def measure_flood(
@@ -86,21 +98,26 @@ async def measure_flood(
     http, smtp = free_port(), free_port()
     environment = settings_of("embedded:", f"sqlite:///{folder / 'frontdesk.db'}", folder, http, smtp)
     found = Flood()
-    async with accounted(found, members, environment, folder, (http, smtp)) as ((desk, *_), store):
-        forms, mails = Load(), Load()
+    async with (
+        accounted(found, members, environment, folder, (http, smtp)) as ((desk, *_), store),
+        open_door(folder) as bare,
+    ):
+        forms, mails, least = Load(), Load(), Load()
         await forms.open([FormLane("contact") for _ in range(_FORM_LANES)], http)
+        await least.open([WebLane() for _ in range(_FORM_LANES)], bare)
         await mails.open([MailLane("support@localhost") for _ in range(_MAIL_LANES)], smtp)
         try:
             await forms.flood(compose("form", _WARM_UP))
+            await least.flood([REQUEST] * _WARM_UP)
             await mails.flood([*compose("mail", _WARM_UP), _bulky()])
             attacks = [_item(name, "alone") for name in hostile.mails()]
             before = resident(desk.pid).now
             found.mails = [await _alone(item, mails, desk.pid, store) for item in attacks]
-            await _in_turns(found, forms, smtp, store, seconds, turns)
+            await _in_turns(found, (forms, least), smtp, store, seconds, turns)
             found.extra_bytes = resident(desk.pid).peak - before
         finally:
-            forms.close()
-            mails.close()
+            for load in (forms, mails, least):
+                load.close()
     return found
 
 
@@ -130,20 +147,34 @@ def _read_outcome(conn: Connection, receipt: str) -> str | None:
     return conn.scalar(select(columns.outcome).where(columns.receipt_id == UUID(receipt)))
 
 
-async def _in_turns(found: Flood, forms: Load, smtp: int, store: Store, seconds: float, turns: int) -> None:
-    quiet: list[dict[str, float]] = []
-    flooded: list[dict[str, float]] = []
+async def _in_turns(
+    found: Flood, loads: tuple[Load, Load], smtp: int, store: Store, seconds: float, turns: int
+) -> None:
+    quiet: list[_Turn] = []
+    flooded: list[_Turn] = []
     attacks: list[float] = []
     count = int(_HOSTILE_PER_S * seconds)
     for turn in range(turns):
         await settle(store)  # what the last turn left to do is not the next one's
-        quiet.append(quantiles(await _paced(forms, compose("form", int(_FORMS_PER_S * seconds)), _FORMS_PER_S)))
+        quiet.append(await _take_turn(loads, seconds))
         attacker = await _Attacker.start(smtp, turn * count, count)
         attacker.begin()
-        flooded.append(quantiles(await _paced(forms, compose("form", int(_FORMS_PER_S * seconds)), _FORMS_PER_S)))
+        flooded.append(await _take_turn(loads, seconds))
         attacks += await attacker.end()
-    found.quiet_ms, found.flooded_ms = _usual(quiet), _usual(flooded)
+    found.quiet_ms, found.bare_quiet_ms = map(_usual, zip(*quiet, strict=True))
+    found.flooded_ms, found.bare_flooded_ms = map(_usual, zip(*flooded, strict=True))
     found.hostile_ms = quantiles(attacks)
+
+
+async def _take_turn(loads: tuple[Load, Load], seconds: float) -> _Turn:
+    """Milliseconds of the form and of the bare door, at the same rate and each between two of the other."""
+    forms, least = loads
+    beat, posts = 1 / _FORMS_PER_S, compose("form", int(_FORMS_PER_S * seconds))
+    mine, others = await asyncio.gather(
+        forms.play([(place * beat, post) for place, post in enumerate(posts)]),
+        least.play([((place + 0.5) * beat, REQUEST) for place in range(len(posts))]),
+    )
+    return quantiles(_waits(mine)), quantiles(_waits(others))
 
 
 def _usual(turns: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -198,13 +229,14 @@ async def _attack(smtp: int, first: int, count: int) -> None:
     print_line("")  # ready
     sys.stdout.flush()
     sys.stdin.readline()
-    waited = await _paced(mails, items, _HOSTILE_PER_S)
+    waited = _waits(await mails.pace(items, _HOSTILE_PER_S))
     mails.close()
     print_json(waited)
 
 
-async def _paced(load: Load, items: Sequence[Item], rate: float) -> list[float]:
-    return [answer.done - answer.due for answer in await load.pace(items, rate)]
+def _waits(answers: Sequence[Answer]) -> list[float]:
+    """Seconds, as whoever sent them counts."""
+    return [answer.done - answer.due for answer in answers]
 
 
 def _bulky() -> Item:

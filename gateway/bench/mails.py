@@ -78,6 +78,8 @@ def flooded(flood: Flood) -> Iterator[Table]:
         for name, ms, ratio in (
             ("alone", flood.quiet_ms, ""),
             (f"with {flood.hostile_per_s:.0f} hostile mails/s", flood.flooded_ms, f"{flood.ratio:.1f}"),
+            ("(a bare door beside it: a line, fdatasync, an answer)", flood.bare_quiet_ms, ""),
+            ("(the bare door, with the hostile mails)", flood.bare_flooded_ms, f"({flood.bare_ratio:.1f})"),
         )
     ]
     yield Table(

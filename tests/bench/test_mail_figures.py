@@ -38,13 +38,16 @@ def test_every_figure_stands_beside_its_limit(monkeypatch: pytest.MonkeyPatch) -
 def test_the_report_names_the_slowest_the_hungriest_and_the_ratio() -> None:
     mails = [Outcome(f"mail {n}", n / 100, n / 50, (20 - n) << 20, "ticketed") for n in range(10)]
     flood = Flood(mails, quiet_ms={"p50": 4.0, "p99": 10.0}, flooded_ms={"p50": 5.0, "p99": 15.0}, audit="balanced")
+    flood.bare_quiet_ms, flood.bare_flooded_ms = {"p50": 0.5, "p99": 2.0}, {"p50": 0.6, "p99": 5.0}
     mail = Mail([Figure("2 KB plain, median", 123.4, "us", 300.0, 99.0)], flood)
     read, slowest, form = mail.tables()
     assert read.rows[0] == ("2 KB plain, median", "123.40 us", "< 300 us", "99.00 us")
     assert [row[0] for row in slowest.rows] == [*(f"mail {n}" for n in range(9, 3, -1)), "mail 0"]
     assert slowest.rows[0][1:] == ("90 ms", "180 ms", "11.0 MiB", "ticketed")
-    assert form.rows[1][3] == "1.5"
+    assert [row[3] for row in form.rows] == ["", "1.5", "", "(2.5)"]
+    assert form.rows[3][1:3] == ("0.6 ms", "5.0 ms")
     assert mail.as_dict()["flood"]["ratio"] == 1.5
+    assert mail.as_dict()["flood"]["bare_ratio"] == 2.5
     assert not mail.balanced, "an audit that did not balance is no success"
 
 
@@ -59,4 +62,6 @@ async def test_a_flood_is_measured_and_every_mail_has_an_outcome(tmp_path: Path)
     assert {"A01 encoded words", "A04 parts", "A06 headers", "A54 nothing"} <= held
     assert 0 < flood.quiet_ms["p50"] <= flood.quiet_ms["p99"]
     assert 0 < flood.flooded_ms["p50"] <= flood.flooded_ms["p99"]
+    assert 0 < flood.bare_quiet_ms["p50"] <= flood.bare_quiet_ms["p99"]
+    assert 0 < flood.bare_flooded_ms["p50"] <= flood.bare_flooded_ms["p99"]
     assert flood.hostile_ms["p99"] > 0
