@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -39,10 +37,7 @@ from gateway.queues.publisher import Publisher
 from gateway.queues.tap import TappedConnection
 from gateway.queues.topology import DEAD, DEFAULT_MAX_BYTES, INBOUND, compose_topology, queue_name
 
-_log = logging.getLogger(__name__)
-
 _STOP_SECONDS: Final = 2.0
-_AGAIN_SECONDS: Final = 60.0  # before a queue that did not answer a consumer is asked again
 _LOOK_SECONDS: Final = 0.005  # while a batch gathers; waking at each arrival costs more than reading what arrived
 
 T = TypeVar("T")
@@ -86,7 +81,6 @@ class RabbitQueue:
         self._lanes: list[Lane] = []
         self._dead_lane: Lane | None = None
         self._dead_channel: Channel | None = None
-        self._asking_again: asyncio.TimerHandle | None = None
         self._turn = 0
         self._arrived = asyncio.Event()
         self._held: set[asyncio.Task[None]] = set()
@@ -236,28 +230,15 @@ class RabbitQueue:
         self._dead_channel = cast(Channel, await connection.channel(publisher_confirms=False))
         self._dead_lane = Lane(self._dead_channel, self._ahead, lambda: None)
         # Side by side: after a restart of the broker the queues elect their leaders at different times.
-        opened = await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
-        channels = [channel for channel in opened if channel is not None]
-        if not channels:
-            raise TimeoutError
-        if len(channels) < len(opened):
-            break_off = partial(self._consume_link.break_off, "asking the queues again that did not answer")
-            self._asking_again = asyncio.get_running_loop().call_later(_AGAIN_SECONDS, break_off)
+        channels = await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
         return (*channels, self._dead_channel)
 
-    async def _open_lane(self, connection: TappedConnection, name: str) -> Channel | None:
-        """None when its queue does not answer, as one without a leader: the others need not wait for it."""
+    async def _open_lane(self, connection: TappedConnection, name: str) -> Channel:
         channel = cast(Channel, await connection.channel(publisher_confirms=False))
         channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
         lane = Lane(channel, self._ahead, self._arrived.set)
         self._lanes.append(lane)
-        try:
-            await lane.open(queue_name(name), self._prefetch, connection.tap)
-        except TimeoutError:
-            _log.error("RabbitMQ at %s: %s does not answer its consumer", self._consume_link.address, queue_name(name))
-            self._lanes.remove(lane)
-            lane.lose()
-            return None
+        await lane.open(queue_name(name), self._prefetch, connection.tap)
         return channel
 
     async def _stop_lane(self, lane: Lane) -> None:
@@ -273,8 +254,6 @@ class RabbitQueue:
                 lane.lose()
         self._lanes.clear()
         self._dead_lane = self._dead_channel = None
-        if self._asking_again is not None:
-            self._asking_again.cancel()
 
     async def _get_dead(self, limit: int) -> list[Delivered]:
         await self._consume_link.connection()
