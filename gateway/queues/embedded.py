@@ -15,7 +15,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -174,7 +174,7 @@ class EmbeddedQueue:
         def claim(file: QueueFile) -> list[Delivered]:
             return file.claim_dead(limit, self._owner)
 
-        letters = await self._submit(claim, undo=self._return_dead)
+        letters = await self._take(claim, self._return_dead)
         try:
             brought = await self._bodies.bring_back(letters)
         except BaseException:
@@ -203,7 +203,7 @@ class EmbeddedQueue:
         wakes: bool = False,
         claims: bool = False,
         undo: Callable[[Any], None] | None = None,
-    ) -> Awaitable[T]:
+    ) -> asyncio.Future[T]:
         if self._thread is None or self._loop is None:
             raise QueueUnavailableError(f"queue file {self.path} is closed")
         future: asyncio.Future[T] = self._loop.create_future()
@@ -222,11 +222,28 @@ class EmbeddedQueue:
             elif operation.undo is not None and operation.error is None:
                 operation.undo(operation.outcome)
 
-    def _claim(self, limit: int) -> Awaitable[list[Delivered]]:
+    async def _claim(self, limit: int) -> list[Delivered]:
         def claim(file: QueueFile) -> list[Delivered]:
             return file.claim(limit, self._owner)
 
-        return self._submit(claim, claims=True, undo=self._return_unseen)
+        return await self._take(claim, self._return_unseen, claims=True)
+
+    async def _take(
+        self,
+        claim: Callable[[QueueFile], list[Delivered]],
+        give_back: Callable[[Sequence[Delivered]], None],
+        *,
+        claims: bool = False,
+    ) -> list[Delivered]:
+        """What `claim` finds; it goes back when whoever waits for it is cancelled, at whichever moment."""
+        future = self._submit(claim, claims=claims, undo=give_back)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # It came in the same turn of the loop as the cancellation: settled, and nobody will look at it.
+            if not future.cancelled() and future.exception() is None:
+                give_back(future.result())
+            raise
 
     def _return_unseen(self, deliveries: Sequence[Delivered]) -> None:
         # The caller was cancelled between our claim and its return, or the batch is full: nobody knows of these.
@@ -393,6 +410,6 @@ def _set_all(group: list[_Operation], outcome: Any) -> None:
         operation.outcome = outcome
 
 
-def _ignore_outcome(awaitable: Awaitable[Any]) -> None:
+def _ignore_outcome(awaitable: Coroutine[Any, Any, Any] | asyncio.Future[Any]) -> None:
     future = asyncio.ensure_future(awaitable)
     future.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -24,6 +24,7 @@ from pamqp.commands import Basic
 from gateway.queues.ahead import Ahead
 from gateway.queues.base import Delivered, Depth, NotBoundError, Outgoing, QueueUnavailableError, room_in
 from gateway.queues.lane import Lane, Tag
+from gateway.queues.letters import Letters
 from gateway.queues.link import LOST, Link, describe, is_cancelled
 from gateway.queues.publisher import Publisher
 from gateway.queues.tap import TappedConnection
@@ -70,14 +71,13 @@ class RabbitQueue:
         )
         self._ahead = Ahead(folder)
         self._lanes: list[Lane] = []
-        self._dead_lane: Lane | None = None
-        self._dead_channel: Channel | None = None
         self._turn = 0
         self._arrived = asyncio.Event()
         self._held: set[asyncio.Task[None]] = set()
         self._consume_link = Link(
             url, topology, purpose="consume", heartbeat=heartbeat, on_open=self._open_lanes, on_lost=self._lose_lanes
         )
+        self._letters = Letters(self._consume_link, self._ahead)
         self._consuming = False
         self._closed = False
 
@@ -173,7 +173,7 @@ class RabbitQueue:
     async def consume_dead(self, limit: int) -> list[Delivered]:
         """Dead letters at hand; they are held by us until acked or released."""
         self._start_consuming()
-        return await self._within(self._publish_timeout, self._get_dead(limit), "hand out dead letters")
+        return await self._within(self._publish_timeout, self._letters.get(limit), "hand out dead letters")
 
     def _start_consuming(self) -> None:
         if not self._consuming:
@@ -208,11 +208,8 @@ class RabbitQueue:
         self._arrived.set()
 
     async def _open_lanes(self, connection: TappedConnection) -> Sequence[Channel]:
-        self._dead_channel = cast(Channel, await connection.channel(publisher_confirms=False))
-        self._dead_lane = Lane(self._dead_channel, self._ahead, lambda: None)
         # Side by side: after a restart of the broker the queues elect their leaders at different times.
-        channels = await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
-        return (*channels, self._dead_channel)
+        return await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
 
     async def _open_lane(self, connection: TappedConnection, name: str) -> Channel:
         channel = cast(Channel, await connection.channel(publisher_confirms=False))
@@ -230,22 +227,10 @@ class RabbitQueue:
         self._consume_link.break_off("the broker ended a consumer: was its queue deleted?")
 
     def _lose_lanes(self) -> None:
-        for lane in (*self._lanes, self._dead_lane):
-            if lane is not None:
-                lane.lose()
+        for lane in self._lanes:
+            lane.lose()
         self._lanes.clear()
-        self._dead_lane = self._dead_channel = None
-
-    async def _get_dead(self, limit: int) -> list[Delivered]:
-        await self._consume_link.connection()
-        found: list[Delivered] = []
-        lane, channel = self._dead_lane, self._dead_channel
-        while lane is not None and channel is not None and len(found) < limit and room_in(found) > 0:
-            message = await channel.basic_get(DEAD)
-            if isinstance(message.delivery, Basic.GetEmpty):
-                break
-            found.append(lane.admit(message))
-        return found
+        self._letters.lose()
 
     async def _requeue(self, deliveries: Sequence[Delivered]) -> None:
         for lane, numbers in _group_by_lane(deliveries).items():
@@ -275,9 +260,9 @@ class RabbitQueue:
             with contextlib.suppress(*LOST):
                 await channel.close()
         *ready, dead = counts
-        held_dead = self._dead_lane.unacked if self._dead_lane is not None else 0
         unacked = sum(lane.unacked for lane in self._lanes)
-        return Depth(ready=dict(zip(self._channels, ready, strict=True)), unacked=unacked, dead=dead + held_dead)
+        waiting = dict(zip(self._channels, ready, strict=True))
+        return Depth(ready=waiting, unacked=unacked, dead=dead + self._letters.unacked)
 
     async def _ask(self) -> str:
         connection = await self._publish_link.connection()

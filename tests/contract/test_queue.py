@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from gateway.queues.base import DELIVERY_LIMIT, MOST_BYTES, Delivered, Queue, QueueUnavailableError
 from tests.contract.backends import (
+    PATIENCE,
     Backend,
     EmbeddedBackend,
     FailoverBackend,
@@ -226,6 +229,52 @@ async def test_a_cancelled_consumer_takes_nothing_along(queue: Queue) -> None:
         await asyncio.gather(consuming, return_exceptions=True)
         [got] = await take(queue, 1)
         await queue.ack([got])
+
+
+async def test_consumers_that_are_cut_off_at_any_moment_lose_nothing(queue: Queue) -> None:
+    """A busy loop lets a result and the cancellation of whoever waits for it come in one turn."""
+    dice = random.Random(20261123)
+    wanted = 300
+
+    async def publish() -> None:
+        for number in range(wanted):
+            await queue.publish([make_message(number)])
+            await asyncio.sleep(dice.uniform(0, 0.004))
+            if dice.random() < 0.2:
+                time.sleep(0.003)  # on purpose: nothing else runs meanwhile
+
+    publishing = asyncio.create_task(publish())
+    came: list[Delivered] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(came) < wanted:
+            batch: list[Delivered] = []
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(dice.uniform(0.001, 0.01)):
+                    batch = await queue.consume(100)
+            await queue.ack(batch)
+            came += batch
+    await publishing
+
+    assert {delivery.receipt_id for delivery in came} == {f"receipt-email-{number}" for number in range(wanted)}
+    assert {delivery.attempts for delivery in came} == {0}, "what nobody has seen was not delivered"
+    await until_depth(queue, lambda depth: depth.waiting == 0)
+
+
+async def test_dead_letters_come_back_from_whoever_was_cut_off(queue: Queue) -> None:
+    dice = random.Random(20261123)
+    await queue.publish([make_message(number) for number in range(5)])
+    for _ in range(DELIVERY_LIMIT + 1):
+        await queue.release(await take(queue, 5))
+    await until_depth(queue, lambda depth: depth.dead == 5)
+
+    for _ in range(20):
+        letters: list[Delivered] = []
+        with contextlib.suppress(TimeoutError, QueueUnavailableError):
+            async with asyncio.timeout(dice.uniform(0, 0.01)):
+                letters = await queue.consume_dead(5)
+        await queue.release(letters)
+
+    assert len({letter.receipt_id for letter in await take_dead(queue, 5)}) == 5
 
 
 async def test_poison_ends_among_the_dead_and_delays_nobody(queue: Queue) -> None:

@@ -23,7 +23,7 @@ from gateway.queues.base import QueueUnavailableError
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.queues.owners import Owners
 from gateway.queues.queue_file import QueueFile
-from tests.contract.backends import make_message, take, until_depth
+from tests.contract.backends import make_message, take, take_dead, until_depth
 
 # --- processes -------------------------------------------------------------------------------------------------------
 
@@ -137,6 +137,32 @@ async def test_another_process_is_heard_without_being_asked(queue: EmbeddedQueue
     finally:
         publisher.kill()
     assert got.receipt_id == "receipt-email-0"
+
+
+@pytest.mark.parametrize("dead", [False, True])
+async def test_what_comes_in_the_same_moment_as_a_cancellation_goes_back(
+    path: Path, dead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, settled = asyncio.get_running_loop(), threading.Event()
+    tell = loop.call_soon_threadsafe
+    queue = EmbeddedQueue(path, delivery_limit=0 if dead else None)
+    await queue.start()
+    try:
+        await queue.publish([make_message(1)])
+        if dead:
+            await queue.release(await take(queue, 1))
+        consuming = asyncio.create_task(queue.consume_dead(1) if dead else queue.consume(1))
+        monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *what: (tell(*what), settled.set()))
+        await asyncio.sleep(0)  # until it has asked
+        assert settled.wait(20)  # the loop stands still, and finds the answer as the first thing afterwards
+        loop.call_soon(consuming.cancel)
+        await asyncio.gather(consuming, return_exceptions=True)
+
+        assert consuming.cancelled()
+        await until_depth(queue, lambda depth: depth.unacked == 0)
+        assert await (take_dead(queue) if dead else take(queue, 1))
+    finally:
+        await queue.close()
 
 
 async def test_two_queues_in_one_process_share_a_file(path: Path) -> None:
