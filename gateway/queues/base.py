@@ -33,6 +33,10 @@ class QueueUnavailableError(Exception):
     """The queue cannot make anything durable now. Temporary by definition: the sender keeps the message."""
 
 
+class QueueSilentError(QueueUnavailableError):
+    """The queue was reached and does not answer in time: all of it stands still, or the channel of this message."""
+
+
 class QueueRefusedError(QueueUnavailableError):
     """The queue answered, and will not take this message now (its channel is full or not bound). Others may pass."""
 

@@ -3,6 +3,9 @@
 A publish that the broker does not confirm in time goes to the spool, a durable queue file of this gateway. The first
 such failure opens a breaker: followers go straight to the spool, until the drainer has moved a batch from there to the
 broker and so proved that it confirms again. A message may then arrive twice; it is recognised by its receipt id.
+
+One queue of the broker may stand still alone, as one without a leader does: its channel goes to the spool, the others
+go on.
 """
 
 from __future__ import annotations
@@ -11,12 +14,21 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
-from gateway.queues.base import Delivered, Depth, Outgoing, Queue, QueueRefusedError, QueueUnavailableError
+from gateway.queues.base import (
+    Delivered,
+    Depth,
+    Outgoing,
+    Queue,
+    QueueRefusedError,
+    QueueSilentError,
+    QueueUnavailableError,
+)
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.queues.link import is_cancelled
 
@@ -28,6 +40,7 @@ _LOOK_SECONDS: Final = 1.0  # how often an open breaker is looked at while the s
 _FIRST_PAUSE: Final = 0.25  # seconds between attempts to reach the broker again, doubled each time
 _LONGEST_PAUSE: Final = 2.0
 _REFUSED_PAUSE: Final = 5.0  # seconds before a message of a full queue is tried again
+_SILENT_PAUSE: Final = 5.0  # seconds before a queue that stands still is asked again
 
 
 class Breaker:
@@ -64,6 +77,8 @@ class FailoverQueue:
         self._deadline = deadline
         self._breaker = Breaker()
         self._refused: set[str] = set()  # channels whose queue did not take everything lately
+        self._silent: dict[str, float] = {}  # channels whose queue alone stands still, and when it is asked again
+        self._confirmed = 0  # publishes of ours
         self._drainer: asyncio.Task[None] | None = None
 
     @property
@@ -87,7 +102,8 @@ class FailoverQueue:
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Durable with the broker or in the spool. Raises QueueUnavailableError when neither takes it in time."""
-        if not self._breaker.is_open and await self._reach_primary(messages):
+        stands_still = any(message.channel in self._silent for message in messages)
+        if not self._breaker.is_open and not stands_still and await self._reach_primary(messages):
             return
         try:
             async with asyncio.timeout(self._deadline):
@@ -126,6 +142,7 @@ class FailoverQueue:
         return f"{await self._primary.ping()}; {spool}"
 
     async def _reach_primary(self, messages: Sequence[Outgoing]) -> bool:
+        confirmed = self._confirmed
         try:
             async with asyncio.timeout(self._deadline * 0.75):
                 await self._primary.publish(messages)
@@ -133,13 +150,24 @@ class FailoverQueue:
             # The broker is well, one of its queues is full or unbound: no reason to keep away from the others.
             _log.warning("spooling %d messages: %s", len(messages), error)
             return False
-        except TimeoutError:
-            self._breaker.fail(TimeoutError(f"no confirm within {self._deadline * 0.75:g} s"))
+        except (TimeoutError, QueueSilentError):
+            silence = QueueSilentError(f"no confirm within {self._deadline * 0.75:g} s")
+            if confirmed == self._confirmed:
+                self._breaker.fail(silence)
+            else:  # the broker confirmed others meanwhile
+                self._note_silence({message.channel for message in messages}, silence, pause=0)
             return False
         except QueueUnavailableError as error:
             self._breaker.fail(error)
             return False
+        self._confirmed += 1
         return True
+
+    def _note_silence(self, channels: Collection[str], error: Exception, *, pause: float) -> None:
+        for channel in sorted(channels):
+            if channel not in self._silent:
+                _log.error("spooling what comes by %s until its queue confirms again: %s", channel, error)
+            self._silent[channel] = time.monotonic() + pause
 
     # --- the drainer ---------------------------------------------------------------------------------------------
 
@@ -161,6 +189,8 @@ class FailoverQueue:
             batch = await self._claim(1 if self._breaker.is_open else _DRAIN_BATCH)
             if batch:
                 return await self._move(batch)
+            if self._silent and not await self.spooled():
+                self._silent.clear()  # nothing is left to try it with
         except QueueUnavailableError as error:
             _log.error("the spool cannot be drained now: %s", error)
             return False
@@ -175,9 +205,10 @@ class FailoverQueue:
 
     async def _move(self, batch: Sequence[Delivered]) -> bool:
         """Publish to the broker, then forget in the spool; a channel at a time, so a full queue stops only itself."""
+        groups = _group_by_channel(batch)
         try:
-            for channel, group in _group_by_channel(batch).items():
-                await self._move_group(channel, group)
+            for channel in sorted(groups, key=self._silent.__contains__):  # whose queue stands still waits last
+                await self._move_group(channel, groups[channel])
         except (QueueUnavailableError, TimeoutError) as error:
             self._breaker.fail(error)
             await self._spool.release(batch)  # what was moved already is forgotten and stays so
@@ -185,9 +216,12 @@ class FailoverQueue:
         return True
 
     async def _move_group(self, channel: str, group: Sequence[Delivered]) -> None:
+        if (pause := self._silent.get(channel, 0) - time.monotonic()) > 0:
+            await self._spool.release(group, delay=pause)
+            return
         # After a refusal one by one: of a refused batch some were taken, and trying the whole of it again and again
-        # would fill what room there is with duplicates.
-        size = 1 if channel in self._refused else len(group)
+        # would fill what room there is with duplicates. A queue that stands still is asked with one as well.
+        size = 1 if channel in self._refused or channel in self._silent else len(group)
         for first in range(0, len(group), size):
             part = group[first : first + size]
             try:
@@ -198,7 +232,13 @@ class FailoverQueue:
                 self._refused.add(channel)
                 await self._spool.release(group[first:], delay=_REFUSED_PAUSE)
                 return
-            except (QueueUnavailableError, TimeoutError):
+            except (QueueSilentError, TimeoutError) as error:
+                if not await self._knock():
+                    raise
+                self._note_silence([channel], error, pause=_SILENT_PAUSE)
+                await self._spool.release(group[first:], delay=_SILENT_PAUSE)
+                return
+            except QueueUnavailableError:
                 raise
             except Exception:  # a message that cannot be put on the wire, say: it must not hold up its neighbours
                 _log.exception("%d spooled messages could not be published; trying again one by one", len(part))
@@ -207,6 +247,8 @@ class FailoverQueue:
                 continue
             await self._spool.ack(part)
             self._breaker.succeed()
+            if self._silent.pop(channel, None):
+                _log.info("the queue of %s confirms again", channel)
         self._refused.discard(channel)
 
     async def _knock(self) -> bool:

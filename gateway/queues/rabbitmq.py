@@ -22,7 +22,15 @@ from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
 
 from gateway.queues.ahead import Ahead
-from gateway.queues.base import Delivered, Depth, NotBoundError, Outgoing, QueueUnavailableError, room_in
+from gateway.queues.base import (
+    Delivered,
+    Depth,
+    NotBoundError,
+    Outgoing,
+    QueueSilentError,
+    QueueUnavailableError,
+    room_in,
+)
 from gateway.queues.lane import Lane, Tag
 from gateway.queues.letters import Letters
 from gateway.queues.link import LOST, Link, describe, is_cancelled
@@ -60,14 +68,15 @@ class RabbitQueue:
         self._channels = tuple(channels)
         self._prefetch = prefetch
         self._publish_timeout = publish_timeout
-        self._publisher: Publisher | None = None
+        self._publishers: dict[str, Publisher] = {}  # by Frontdesk channel
+        self._asking: Channel | None = None  # the AMQP channel for questions
         self._publish_link = Link(
             url,
             topology,
             purpose="publish",
             heartbeat=heartbeat,
-            on_open=self._open_publisher,
-            on_lost=self._lose_publisher,
+            on_open=self._open_publishers,
+            on_lost=self._lose_publishers,
         )
         self._ahead = Ahead(folder)
         self._lanes: list[Lane] = []
@@ -110,26 +119,36 @@ class RabbitQueue:
     async def _publish_all(self, messages: Sequence[Outgoing]) -> None:
         connection = await self._publish_link.connection()
         await connection.ready()  # an alarm has blocked the connection: do not pile frames into its socket
-        publisher = self._publisher
-        if publisher is None:
+        if not self._publishers:
             raise QueueUnavailableError(f"RabbitMQ at {self._publish_link.address}: {self._publish_link.trouble}")
         if len(messages) == 1:
-            await publisher.publish(messages[0])
+            await self._publish_one(messages[0])
             return
-        outcomes = await asyncio.gather(*map(publisher.publish, messages), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(self._publish_one, messages), return_exceptions=True)
         # A child that a dying connection cancelled is a failure like any other.
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _open_publisher(self, connection: TappedConnection) -> Sequence[Channel]:
-        channel = cast(Channel, await connection.channel(publisher_confirms=True))
-        self._publisher = Publisher(channel, connection.tap)
-        return (channel,)
+    def _publish_one(self, message: Outgoing) -> Awaitable[None]:
+        # Whatever the channel is called: a stranger's is bound to nothing, and the broker says so.
+        publisher = self._publishers.get(message.channel) or next(iter(self._publishers.values()))
+        return publisher.publish(message)
 
-    def _lose_publisher(self) -> None:
-        publisher, self._publisher = self._publisher, None
-        if publisher is not None:
+    async def _open_publishers(self, connection: TappedConnection) -> Sequence[Channel]:
+        """An AMQP channel for each of ours: the broker works one off in order, and when a queue does not answer
+        everything behind its message has to wait."""
+        self._asking = cast(Channel, await connection.channel(publisher_confirms=False))
+        opening = (connection.channel(publisher_confirms=True) for _ in self._channels)
+        channels = cast(list[Channel], await asyncio.gather(*opening))
+        made = (Publisher(channel, connection.tap) for channel in channels)
+        self._publishers = dict(zip(self._channels, made, strict=True))
+        return (*channels, self._asking)
+
+    def _lose_publishers(self) -> None:
+        publishers, self._publishers = self._publishers, {}
+        self._asking = None
+        for publisher in publishers.values():
             publisher.lose(f"RabbitMQ at {self._publish_link.address}: {self._publish_link.trouble}")
 
     # --- consuming -----------------------------------------------------------------------------------------------
@@ -267,14 +286,17 @@ class RabbitQueue:
     async def _ask(self) -> str:
         connection = await self._publish_link.connection()
         await connection.ready()
-        if self._publisher is None:
+        if self._asking is None:
             raise ChannelInvalidStateError("the connection was closed")
-        await self._publisher.channel.exchange_declare(INBOUND, passive=True)
+        await self._asking.exchange_declare(INBOUND, passive=True)
         facts: dict[str, Any] = dict(connection.server_properties)
         return f"{facts.get('product', 'AMQP broker')} {facts.get('version', '')} at {self._publish_link.address}"
 
     async def _within(self, seconds: float, work: Awaitable[T], what: str) -> T:
-        """Run it with a deadline, every way of losing the broker translated to QueueUnavailableError."""
+        """Run it with a deadline, every way of losing the broker translated to QueueUnavailableError.
+
+        QueueSilentError: it took longer.
+        """
         address = self._publish_link.address
         try:
             async with asyncio.timeout(seconds):
@@ -282,7 +304,7 @@ class RabbitQueue:
         except QueueUnavailableError:
             raise
         except TimeoutError:
-            raise QueueUnavailableError(f"RabbitMQ at {address} did not {what} within {seconds:g} s") from None
+            raise QueueSilentError(f"RabbitMQ at {address} did not {what} within {seconds:g} s") from None
         except LOST as error:
             raise QueueUnavailableError(f"RabbitMQ at {address}: {describe(error)}") from error
         except asyncio.CancelledError:

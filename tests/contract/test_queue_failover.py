@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.queues.base import Delivered, Depth, Outgoing, QueueRefusedError, QueueUnavailableError
+from gateway.queues import failover
+from gateway.queues.base import Delivered, Depth, Outgoing, QueueRefusedError, QueueSilentError, QueueUnavailableError
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.queues.failover import FailoverQueue
 from gateway.queues.rabbitmq import RabbitQueue
+from gateway.queues.topology import queue_name
 from tests.contract.backends import CHANNELS, make_message, take, until, until_answering
 from tests.services.rabbitmq import RabbitNode
 
@@ -25,6 +27,7 @@ class ScriptedBroker:
     def __init__(self) -> None:
         self.answer: Exception | None = None
         self.refused: set[str] = set()
+        self.silent: set[str] = set()
         self.hangs = False
         self.unspeakable = ""
         self.taken: list[Outgoing] = []
@@ -40,6 +43,9 @@ class ScriptedBroker:
             await asyncio.Event().wait()
         if self.answer is not None:
             raise self.answer
+        if any(message.channel in self.silent for message in messages):
+            await asyncio.sleep(0.05)  # others are confirmed meanwhile
+            raise QueueSilentError("did not confirm")
         if any(message.receipt_id == self.unspeakable for message in messages):
             raise ValueError("routing key too long")
         for message in messages:
@@ -63,6 +69,8 @@ class ScriptedBroker:
         return Depth({}, 0, 0)
 
     async def ping(self) -> str:
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.answer is not None:
             raise self.answer
         return "scripted"
@@ -256,8 +264,76 @@ async def test_a_message_that_cannot_be_published_does_not_hold_up_its_neighbour
     assert broker.ids() == {f"receipt-email-{number}" for number in range(1, 20)}
 
 
+async def test_a_queue_that_stands_still_keeps_only_its_own_channel(
+    broker: ScriptedBroker, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether senders find out or the drainer does: what it takes for the others is taken at once."""
+    monkeypatch.setattr(failover, "_SILENT_PAUSE", 0.3)
+    broker.answer = QueueUnavailableError("away")
+    queue = opener(broker)
+    await queue.start()
+    await queue.publish(
+        [make_message(number, channel=channel) for channel in ("form", "email") for number in range(300)]
+    )
+    broker.silent = {"form"}
+    broker.answer = None
+
+    await until(lambda: _has_taken(broker, 300))
+    assert {message.channel for message in broker.taken} == {"email"}
+    assert await queue.spooled() == 300
+    assert not queue.spooling, "new mail does not wait"
+    await queue.publish([make_message(1000, channel="email")])
+    assert "receipt-email-1000" in broker.ids()
+    asked = broker.asked
+    await queue.publish([make_message(1000, channel="form")])
+    assert broker.asked == asked, "nobody waits for a queue that is known to stand still"
+
+    broker.silent = set()
+    await until(lambda: _is_empty(queue))
+    assert {message.channel for message in broker.taken} == {"email", "form"}
+    assert len(broker.ids()) == 602
+    await queue.publish([make_message(1001, channel="form")])
+    assert await queue.spooled() == 0
+
+
+async def test_others_were_confirmed_meanwhile(broker: ScriptedBroker, opener: Opener) -> None:
+    """So it is that queue and not the broker."""
+    broker.silent = {"form"}
+    queue = opener(broker)
+    await queue.start()
+    await asyncio.gather(*(queue.publish([make_message(1, channel=channel)]) for channel in ("form", "email")))
+    assert broker.ids() == {"receipt-email-1"}
+    assert await queue.spooled() == 1
+    assert not queue.spooling
+
+
+async def test_silence_ends_when_there_is_nothing_to_ask_with(broker: ScriptedBroker, opener: Opener) -> None:
+    """A full disk refuses what comes by that channel; as soon as the queue confirms it is taken again."""
+    broker.silent = {"form"}
+    queue = opener(broker, min_free_bytes=1 << 60)
+    await queue.start()
+
+    async def publish(channel: str) -> None:
+        with contextlib.suppress(QueueUnavailableError):
+            await queue.publish([make_message(1, channel=channel)])
+
+    await asyncio.gather(publish("form"), publish("email"))
+    assert broker.ids() == {"receipt-email-1"}
+    broker.silent = set()
+
+    async def is_taken() -> bool:
+        await publish("form")
+        return "receipt-form-1" in broker.ids()
+
+    await until(is_taken)
+
+
 async def _is_empty(queue: FailoverQueue) -> bool:
     return await queue.spooled() == 0
+
+
+async def _has_spooled(queue: FailoverQueue, count: int) -> bool:
+    return await queue.spooled() == count
 
 
 async def _is_closed_again(queue: FailoverQueue) -> bool:
@@ -354,3 +430,31 @@ async def test_a_broker_that_comes_later_gets_what_was_spooled_meanwhile(
     await queue.start()
 
     assert len({delivery.receipt_id for delivery in await take(queue, 5)}) == 5
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.fault
+async def test_one_queue_of_the_broker_stands_still(
+    rabbit_node: RabbitNode, unused_broker_url: str, opener: Opener
+) -> None:
+    """The others go on, through the broker; what came by its channel arrives when it answers again."""
+    queue = opener(RabbitQueue(unused_broker_url, channels=CHANNELS, publish_timeout=1.0))
+    await queue.start()
+    await until_answering(queue)
+    await queue.publish([make_message(0, channel="phone")])
+    await queue.ack(await take(queue, 1))
+    process = f"'{unused_broker_url.rpartition('/')[2]}_{queue_name('email')}'"
+    await asyncio.to_thread(rabbit_node.ctl, "eval", f"sys:suspend({process}).")
+    try:
+        await queue.publish([make_message(number) for number in range(3)])
+        await queue.publish([make_message(number, channel="phone") for number in range(1, 4)])
+        calls = await take(queue, 3)
+        assert {delivery.channel for delivery in calls} == {"phone"}
+        await until(lambda: _is_closed_again(queue))
+        await until(lambda: _has_spooled(queue, 3))
+    finally:
+        await asyncio.to_thread(rabbit_node.ctl, "eval", f"sys:resume({process}).")
+    await queue.ack(calls)
+    mails = await take(queue, 3)
+    assert {delivery.receipt_id for delivery in mails} == {f"receipt-email-{number}" for number in range(3)}
+    await queue.ack(mails)
