@@ -13,7 +13,7 @@ from gateway.queues.frames import ACK, NACK, RETURN, Content, encode_publish, re
 from gateway.queues.tap import Tap
 from gateway.queues.topology import INBOUND, queue_name, routing_key
 
-_WINDOW: Final = 512  # publishes in flight on one connection; what is beyond waits its turn
+_WINDOW: Final = 512  # publishes in flight on one AMQP channel; what is beyond waits its turn
 _FRAME_MAX: Final = 131_072  # when the broker sets no limit
 
 Outcome = asyncio.Future[QueueUnavailableError | None]  # a result and not an exception: nobody may be left to hear it
