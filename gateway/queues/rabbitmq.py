@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -38,7 +39,10 @@ from gateway.queues.publisher import Publisher
 from gateway.queues.tap import TappedConnection
 from gateway.queues.topology import DEAD, DEFAULT_MAX_BYTES, INBOUND, compose_topology, queue_name
 
+_log = logging.getLogger(__name__)
+
 _STOP_SECONDS: Final = 2.0
+_AGAIN_SECONDS: Final = 5.0  # before a queue that did not answer its consumer is asked again
 _LOOK_SECONDS: Final = 0.005  # while a batch gathers; waking at each arrival costs more than reading what arrived
 
 T = TypeVar("T")
@@ -80,6 +84,7 @@ class RabbitQueue:
         )
         self._ahead = Ahead(folder)
         self._lanes: list[Lane] = []
+        self._late: set[asyncio.Task[None]] = set()
         self._turn = 0
         self._arrived = asyncio.Event()
         self._held: set[asyncio.Task[None]] = set()
@@ -183,9 +188,7 @@ class RabbitQueue:
     async def release(self, deliveries: Sequence[Delivered], *, delay: float = 0.0) -> None:
         """Give back after `delay`, during which we keep them; when we die meanwhile the broker has them at once."""
         if delay > 0 and deliveries:
-            task = asyncio.create_task(self._requeue_later(tuple(deliveries), delay))
-            self._held.add(task)
-            task.add_done_callback(self._held.discard)
+            _keep(self._held, self._requeue_later(tuple(deliveries), delay))
         else:
             await self._requeue(deliveries)
 
@@ -228,15 +231,43 @@ class RabbitQueue:
 
     async def _open_lanes(self, connection: TappedConnection) -> Sequence[Channel]:
         # Side by side: after a restart of the broker the queues elect their leaders at different times.
-        return await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
+        opened = await asyncio.gather(*(self._open_lane(connection, name) for name in self._channels))
+        channels = [channel for channel in opened if channel is not None]
+        if not channels:
+            raise TimeoutError
+        for name, channel in zip(self._channels, opened, strict=True):
+            if channel is None:
+                _keep(self._late, self._open_late(connection, name))
+        return channels
 
-    async def _open_lane(self, connection: TappedConnection, name: str) -> Channel:
+    async def _open_lane(self, connection: TappedConnection, name: str) -> Channel | None:
+        """None when its queue does not answer, as one without a leader: the others need not wait for it."""
         channel = cast(Channel, await connection.channel(publisher_confirms=False))
         channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
         lane = Lane(channel, self._ahead, self._arrived.set)
         self._lanes.append(lane)
-        await lane.open(queue_name(name), self._prefetch, connection.tap)
+        try:
+            await lane.open(queue_name(name), self._prefetch, connection.tap)
+        except TimeoutError:
+            _log.error("RabbitMQ at %s: %s does not answer its consumer", self._consume_link.address, queue_name(name))
+            self._lanes.remove(lane)
+            lane.lose()
+            return None
         return channel
+
+    async def _open_late(self, connection: TappedConnection, name: str) -> None:
+        """Ask until it answers; from then on the connection cannot do without that channel either."""
+        channel = None
+        while channel is None:
+            await asyncio.sleep(_AGAIN_SECONDS)
+            try:
+                channel = await self._open_lane(connection, name)
+            except LOST as error:
+                self._consume_link.break_off(describe(error))
+                return
+        _log.info("RabbitMQ at %s: %s answers its consumer", self._consume_link.address, queue_name(name))
+        await asyncio.wait([channel.closing])
+        self._consume_link.break_off(f"the channel of {queue_name(name)} was closed")
 
     async def _stop_lane(self, lane: Lane) -> None:
         with contextlib.suppress(QueueUnavailableError):
@@ -250,6 +281,8 @@ class RabbitQueue:
             lane.lose()
         self._lanes.clear()
         self._letters.lose()
+        for task in self._late:
+            task.cancel()
 
     async def _requeue(self, deliveries: Sequence[Delivered]) -> None:
         for lane, numbers in _group_by_lane(deliveries).items():
@@ -311,6 +344,12 @@ class RabbitQueue:
             if is_cancelled():
                 raise
             raise QueueUnavailableError(f"RabbitMQ at {address}: the connection was lost") from None
+
+
+def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 def _group_by_lane(deliveries: Sequence[Delivered]) -> dict[Lane, list[int]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiormq
 import pytest
 
-from gateway.queues import lane
+from gateway.queues import lane, rabbitmq
 from gateway.queues.ahead import MOST_HELD
 from gateway.queues.base import QueueRefusedError, QueueUnavailableError
 from gateway.queues.lane import read_reason
@@ -343,27 +343,36 @@ async def test_a_deleted_queue_is_declared_again(queue: RabbitQueue, channel: ai
 
 @pytest.mark.fault
 async def test_a_queue_that_does_not_answer_a_consumer_is_asked_again(
-    make: Opener, rabbit_node: RabbitNode, unused_broker_url: str, monkeypatch: pytest.MonkeyPatch
+    make: Opener,
+    rabbit_node: RabbitNode,
+    unused_broker_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As one that is choosing its leader: the other channels wait for it no longer than it takes to ask again."""
+    """As one without a leader: the others are consumed meanwhile."""
     monkeypatch.setattr(lane, "_CONSUME_SECONDS", 0.5)
+    monkeypatch.setattr(rabbitmq, "_AGAIN_SECONDS", 0.5)
     queue = make(url=unused_broker_url)
     await queue.start()
     await until_answering(queue)
     process = f"'{unused_broker_url.rpartition('/')[2]}_{queue_name('email')}'"
     await asyncio.to_thread(rabbit_node.ctl, "eval", f"sys:suspend({process}).")
     try:
-        waiting = asyncio.create_task(queue.consume(1))
+        await queue.publish([make_message(1, channel="phone")])
         async with asyncio.timeout(20):
-            while queue._consume_link.trouble != "it accepts the connection but does not answer":
+            [call] = await queue.consume(1)
+            while queue._consume_link.trouble:
                 await asyncio.sleep(0.05)
+        assert call.receipt_id == "receipt-phone-1"
+        await queue.ack([call])
+        assert "frontdesk.inbound.email does not answer its consumer" in caplog.text
     finally:
         await asyncio.to_thread(rabbit_node.ctl, "eval", f"sys:resume({process}).")
     await queue.publish([make_message(1)])
     async with asyncio.timeout(60):
-        [got] = await waiting
-    assert got.receipt_id == "receipt-email-1"
-    await queue.ack([got])
+        [mail] = await queue.consume(1)
+    assert mail.receipt_id == "receipt-email-1"
+    await queue.ack([mail])
 
 
 async def test_a_consumer_that_took_too_long_gets_its_messages_again(
