@@ -15,7 +15,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -247,13 +247,25 @@ class EmbeddedQueue:
 
     def _return_unseen(self, deliveries: Sequence[Delivered]) -> None:
         # The caller was cancelled between our claim and its return, or the batch is full: nobody knows of these.
-        if deliveries and self._thread is not None:
-            ids = [delivery.tag for delivery in deliveries]
-            _ignore_outcome(self._submit(lambda file: file.return_unseen(ids, self._owner), wakes=True))
+        ids = [delivery.tag for delivery in deliveries]
+        if ids:
+            self._give_back(lambda file: file.return_unseen(ids, self._owner))
 
-    def _return_dead(self, deliveries: Sequence[Delivered]) -> None:
-        if deliveries and self._thread is not None:
-            _ignore_outcome(self.release(deliveries))
+    def _return_dead(self, letters: Sequence[Delivered]) -> None:
+        ids = [letter.tag for letter in letters]
+        if ids:
+            self._give_back(lambda file: file.give_back(ids, self._owner, delay=0, limit=self.delivery_limit))
+
+    def _give_back(self, work: Callable[[QueueFile], None]) -> None:
+        """Until a disk that refuses takes it: nobody else will. Closing gives back whatever is left."""
+        if self._thread is None:
+            return
+
+        def look(done: asyncio.Future[None]) -> None:
+            if not done.cancelled() and done.exception() is not None:
+                done.get_loop().call_later(_SWEEP_SECONDS, self._give_back, work)
+
+        self._submit(work, wakes=True).add_done_callback(look)
 
     async def _wait_for_arrival(self, deadline: float | None) -> None:
         loop = asyncio.get_running_loop()
@@ -408,8 +420,3 @@ class EmbeddedQueue:
 def _set_all(group: list[_Operation], outcome: Any) -> None:
     for operation in group:
         operation.outcome = outcome
-
-
-def _ignore_outcome(awaitable: Coroutine[Any, Any, Any] | asyncio.Future[Any]) -> None:
-    future = asyncio.ensure_future(awaitable)
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -79,6 +79,7 @@ class FailoverQueue:
         self._refused: set[str] = set()  # channels whose queue did not take everything lately
         self._silent: dict[str, float] = {}  # channels whose queue alone stands still, and when it is asked again
         self._confirmed = 0  # publishes of ours
+        self._moving: Sequence[Delivered] = ()  # what the drainer has claimed and may not have settled
         self._drainer: asyncio.Task[None] | None = None
 
     @property
@@ -186,9 +187,10 @@ class FailoverQueue:
     async def _drain_once(self) -> bool:
         """Move one batch, or one message to see whether an open breaker may close. False: wait before the next."""
         try:
-            batch = await self._claim(1 if self._breaker.is_open else _DRAIN_BATCH)
-            if batch:
-                return await self._move(batch)
+            await self._spool.release(self._moving)  # after an attempt that failed; what was moved stays forgotten
+            self._moving = await self._claim(1 if self._breaker.is_open else _DRAIN_BATCH)
+            if self._moving:
+                return await self._move(self._moving)
             if self._silent and not await self.spooled():
                 self._silent.clear()  # nothing is left to try it with
         except QueueUnavailableError as error:
@@ -211,8 +213,8 @@ class FailoverQueue:
                 await self._move_group(channel, groups[channel])
         except (QueueUnavailableError, TimeoutError) as error:
             self._breaker.fail(error)
-            await self._spool.release(batch)  # what was moved already is forgotten and stays so
             return False
+        self._moving = ()
         return True
 
     async def _move_group(self, channel: str, group: Sequence[Delivered]) -> None:

@@ -211,25 +211,32 @@ class Worker:
 
     async def _collect_dead(self, stop: asyncio.Event) -> None:
         """Bring what the queue itself gave up on (delivered too often) where people can see it."""
-        letters: Sequence[Delivered] = ()
-        while not stop.is_set():
-            if not letters and await _pause(_DEAD_SECONDS, stop):
-                return
+        held: Sequence[Delivered] = ()
+        more = False
+        while more or not await _pause(_DEAD_SECONDS, stop):
+            more = False
             try:
-                letters = await self._queue.consume_dead(self._batch_size)
-                # A gateway's tally is no message of anybody's: it is noted, or the next one says it all.
-                tallies = [letter for letter in letters if letter.type == TALLY_TYPE]
-                messages = [letter for letter in letters if letter.type != TALLY_TYPE]
-                await self._bury([(letter, letter.reason or "delivered too often") for letter in messages])
-                if tallies and not await self._handle(await _read(tallies), stop):
+                await self._queue.release(held)  # of a turn that failed; those that were acknowledged stay so
+                held = await self._queue.consume_dead(self._batch_size)
+                if not await self._handle_dead(held, stop):
                     return
-                await self._queue.ack(letters)
-                await self._try_once_more(messages, stop)
+                more, held = bool(held) and not stop.is_set(), ()
             except Exception as error:
                 if not (isinstance(error, QueueUnavailableError) or is_transient(error)):
                     raise
                 _log.warning("dead letters stay in the queue for now: %s", _short(error))
-                letters = ()
+
+    async def _handle_dead(self, letters: Sequence[Delivered], stop: asyncio.Event) -> bool:
+        """False only when told to stop first."""
+        # A gateway's tally is no message of anybody's: it is noted, or the next one says it all.
+        tallies = [letter for letter in letters if letter.type == TALLY_TYPE]
+        messages = [letter for letter in letters if letter.type != TALLY_TYPE]
+        await self._bury([(letter, letter.reason or "delivered too often") for letter in messages])
+        if tallies and not await self._handle(await _read(tallies), stop):
+            return False
+        await self._queue.ack(letters)
+        await self._try_once_more(messages, stop)
+        return True
 
     async def _try_once_more(self, letters: Sequence[Delivered], stop: asyncio.Event) -> None:
         """What was delivered too often may be innocent: workers crashed while they held it, for another's fault.

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.queues import embedded
 from gateway.queues.base import QueueUnavailableError
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.queues.owners import Owners
@@ -163,6 +165,31 @@ async def test_what_comes_in_the_same_moment_as_a_cancellation_goes_back(
         assert await (take_dead(queue) if dead else take(queue, 1))
     finally:
         await queue.close()
+
+
+async def test_what_nobody_has_seen_goes_back_however_long_the_disk_refuses(
+    queue: EmbeddedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_SWEEP_SECONDS", 0.05)
+    give_back, refused = QueueFile.return_unseen, 3
+
+    def refuse(file: QueueFile, ids: Sequence[int], owner: str) -> None:
+        nonlocal refused
+        if refused:
+            refused -= 1
+            raise sqlite3.OperationalError("disk I/O error")
+        give_back(file, ids, owner)
+
+    monkeypatch.setattr(QueueFile, "return_unseen", refuse)
+    consuming = asyncio.create_task(queue.consume(5, linger=600))
+    await queue.publish([make_message(1)])
+    await until_depth(queue, lambda depth: depth.unacked == 1)
+    consuming.cancel()
+    async with asyncio.timeout(20):
+        while refused:
+            await asyncio.sleep(0.01)
+
+    assert [delivery.attempts for delivery in await take(queue, 1)] == [0]
 
 
 async def test_two_queues_in_one_process_share_a_file(path: Path) -> None:

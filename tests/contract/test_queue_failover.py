@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -106,6 +106,40 @@ async def test_a_broker_that_answers_gets_everything(broker: ScriptedBroker, ope
     assert broker.ids() == {"receipt-email-1"}
     assert (await queue.depth()).spooled == 0
     assert not queue.spooling
+
+
+@pytest.mark.parametrize("refusing", [("ack",), ("release",), ("ack", "release")])
+async def test_a_spool_that_cannot_be_written_for_a_while_keeps_nothing_back(
+    broker: ScriptedBroker, opener: Opener, refusing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the drainer had in its hands when the disk refused is moved by it later, and not by its next life."""
+    queue = opener(broker, deadline=0.2)
+    spool: EmbeddedQueue = queue._spool
+    refused = dict.fromkeys(refusing, 2)
+
+    def refuse(name: str) -> None:
+        do = getattr(spool, name)
+
+        async def refusing(deliveries: Sequence[Delivered], **options: float) -> None:
+            if deliveries and refused[name]:
+                refused[name] -= 1
+                raise QueueUnavailableError("disk I/O error")
+            await do(deliveries, **options)
+
+        monkeypatch.setattr(spool, name, refusing)
+
+    for name in refusing:
+        refuse(name)
+    broker.answer = QueueUnavailableError("away")
+    await queue.start()
+    await queue.publish([make_message(number) for number in range(3)])
+    if "release" in refusing:
+        await until(lambda: _is_through(refused, "release"))
+    broker.answer = None
+
+    await until(lambda: _is_empty(queue))
+    assert broker.ids() == {f"receipt-email-{number}" for number in range(3)}
+    assert not any(refused.values())
 
 
 async def test_after_one_failure_followers_do_not_ask(broker: ScriptedBroker, opener: Opener) -> None:
@@ -330,6 +364,10 @@ async def test_silence_ends_when_there_is_nothing_to_ask_with(broker: ScriptedBr
 
 async def _is_empty(queue: FailoverQueue) -> bool:
     return await queue.spooled() == 0
+
+
+async def _is_through(refused: Mapping[str, int], name: str) -> bool:
+    return not refused[name]
 
 
 async def _has_spooled(queue: FailoverQueue, count: int) -> bool:

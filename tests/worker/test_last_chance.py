@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from gateway.ids import uuid7
 from gateway.queues.base import DELIVERY_LIMIT, Outgoing
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.store import tables as t
-from gateway.store.engine import open_store
+from gateway.store.engine import Store, StoreUnavailableError, open_store
 from gateway.store.migrate import migrate
 from gateway.tally import Life
 from gateway.worker import consume
 from gateway.worker.consume import Worker
 from normalizer.message import MESSAGE_TYPE, TALLY_TYPE
+from tests.contract.backends import until, until_depth
 from tests.worker.conversations import START, mail
 
 
@@ -62,3 +65,38 @@ async def test_the_innocent_are_recorded_and_the_guilty_stay_dead(
     assert await store.read(lambda conn: list(conn.scalars(select(t.gateway_lives.c.gateway)))) == ["gateway-1"]
     await queue.close()
     await store.close()
+
+
+async def test_dead_letters_wait_for_a_store_that_was_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker that had them when it went away brings them when it is back, without a restart."""
+    monkeypatch.setattr(consume, "_DEAD_SECONDS", 0.05)
+    away, bury = 3, consume.record_dead
+
+    def refuse(conn: Connection, rows: list[dict[str, Any]], now: datetime) -> None:
+        nonlocal away
+        if away:
+            away -= 1
+            raise StoreUnavailableError("shutting down")
+        bury(conn, rows, now)
+
+    monkeypatch.setattr(consume, "record_dead", refuse)
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    await store.write(migrate)
+    queue = EmbeddedQueue(tmp_path / "queue.db", min_free_bytes=0, delivery_limit=0)
+    await queue.start()
+    await queue.publish([Outgoing(b"no message of ours", MESSAGE_TYPE, str(uuid7()), "email", "support")])
+    await queue.release(await queue.consume(1))
+
+    stop = asyncio.Event()
+    working = asyncio.create_task(Worker(queue, store).run(stop))
+    await until(lambda: _is_recorded_dead(store))
+    await until_depth(queue, lambda depth: depth.waiting == depth.dead == 0)
+    assert not away
+    stop.set()
+    await working
+    await queue.close()
+    await store.close()
+
+
+async def _is_recorded_dead(store: Store) -> bool:
+    return bool(await store.read(lambda conn: conn.execute(select(t.dead_letters)).all()))
