@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections import defaultdict
 from collections.abc import Awaitable, Coroutine, Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ from gateway.queues.topology import DEAD, DEFAULT_MAX_BYTES, INBOUND, compose_to
 _log = logging.getLogger(__name__)
 
 _STOP_SECONDS: Final = 2.0
+_RANKS: Final = 1 << 15  # so many that two of a desk hardly ever share one; if they do, they take turns
 _AGAIN_SECONDS: Final = 5.0  # before a queue that did not answer its consumer is asked again
 _LOOK_SECONDS: Final = 0.005  # while a batch gathers; waking at each arrival costs more than reading what arrived
 
@@ -52,9 +54,10 @@ class RabbitQueue:
     """A `gateway.queues.base.Queue` on the broker at `url`.
 
     `publish_timeout`: seconds a publish may take in all, the wait for a blocked connection included. `prefetch`:
-    messages a channel may have with us unacked. `max_bytes`: bodies that may wait in one channel's queue.
-    `folder`: for what is handed out to us and too large to wait in memory; where the system has temporary files if not
-    given.
+    messages a channel may have with us unacked. `rank`: of all that consume, the one of the highest rank is handed
+    everything while its window has room, and the next one what is beyond; random unless given. `max_bytes`: bodies that
+    may wait in one channel's queue. `folder`: for what is handed out to us and too large to wait in memory; where the
+    system has temporary files if not given.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class RabbitQueue:
         *,
         channels: Sequence[str],
         prefetch: int = 200,
+        rank: int | None = None,
         publish_timeout: float = 5.0,
         heartbeat: int = 10,
         max_bytes: int = DEFAULT_MAX_BYTES,
@@ -71,6 +75,7 @@ class RabbitQueue:
         topology = compose_topology(channels, max_bytes=max_bytes)
         self._channels = tuple(channels)
         self._prefetch = prefetch
+        self._rank = random.randrange(_RANKS) if rank is None else rank  # noqa: S311  not a secret
         self._publish_timeout = publish_timeout
         self._publishers: dict[str, Publisher] = {}  # by Frontdesk channel
         self._asking: Channel | None = None  # the AMQP channel for questions
@@ -247,7 +252,7 @@ class RabbitQueue:
         lane = Lane(channel, self._ahead, self._arrived.set)
         self._lanes.append(lane)
         try:
-            await lane.open(queue_name(name), self._prefetch, connection.tap)
+            await lane.open(queue_name(name), self._prefetch, connection.tap, self._rank)
         except TimeoutError:
             _log.error("RabbitMQ at %s: %s does not answer its consumer", self._consume_link.address, queue_name(name))
             self._lanes.remove(lane)

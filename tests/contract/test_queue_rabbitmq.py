@@ -390,6 +390,33 @@ async def test_a_consumer_that_took_too_long_gets_its_messages_again(
     await until_depth(queue, lambda depth: depth.waiting == 0)
 
 
+async def test_one_consumer_has_it_all_as_long_as_it_keeps_up(make: Opener) -> None:
+    """Two small batches cost more than a large one; the other one takes what the first has no room for, or leaves."""
+    pair = [make(prefetch=10, rank=rank) for rank in (1, 2)]
+    second, first = pair
+    for queue in pair:
+        await queue.start()
+        await until_answering(queue)
+    looking = [asyncio.create_task(queue.consume(1)) for queue in pair]
+    async with asyncio.timeout(60):
+        while any(queue._consume_link.trouble for queue in pair):
+            await asyncio.sleep(0.01)
+    for number in range(30):
+        await second.publish([make_message(number)])
+        [got] = await (looking[1] if number == 0 else first.consume(1))
+        assert got.receipt_id == f"receipt-email-{number}"
+        await first.ack([got])
+    assert not looking[0].done()
+
+    await second.publish([make_message(number) for number in range(100, 112)])
+    beyond = [*await looking[0], *await take(second, 1)]
+    assert {delivery.receipt_id for delivery in beyond} == {"receipt-email-110", "receipt-email-111"}
+    await second.ack(beyond)
+
+    await first.close()
+    assert {delivery.attempts for delivery in await take(second, 10)} == {1}
+
+
 async def test_dead_letters_wait_in_a_queue_of_their_own(
     queue: RabbitQueue, channel: aiormq.abc.AbstractChannel
 ) -> None:
