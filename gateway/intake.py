@@ -255,6 +255,7 @@ class Intake:
         try:
             await self._queue.publish([Outgoing(body, TALLY_TYPE, str(uuid7()), CONTROL_CHANNEL, "tally")])
         except QueueUnavailableError as error:
+            self.life.unheard()
             _log.warning("tally not published, the next one will say it all: %s", error)
 
 

@@ -51,7 +51,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.gateway_id = f"{socket.gethostname()[:24]}-{os.getpid()}-{uuid7().hex}"
+        self.gateway_id = f"{socket.gethostname()[:23]}-{os.getpid()}-{uuid7().hex}"
         self.secrets = KeptSecrets(settings.data_dir / "secrets")
         self.local_queue = EmbeddedQueue(settings.data_dir / "queue.db", min_free_bytes=settings.spool_min_free)
         self.queue: Queue = _queue(settings, self.local_queue)

@@ -48,6 +48,10 @@ class Life:
         """Has anything been settled since `report`?"""
         return self._reported != (self.accepted, self.settled)
 
+    def unheard(self) -> None:
+        """The last `report` reached nobody."""
+        self._reported = (-1, -1)
+
     def report(self, now: datetime, *, ended: bool = False) -> Tally:
         """The tally to publish."""
         self._reported = (self.accepted, self.settled)

@@ -31,7 +31,7 @@ from gateway.store.record import Recorded, record
 from gateway.worker.evidence import Rules
 from gateway.worker.pace import Pace
 from gateway.worker.plan import Item
-from normalizer.message import TALLY_TYPE, Message, Tally, Update, parse_wire
+from normalizer.message import TALLY_TYPE, Message, Tally, Update, clean_text, parse_wire
 
 _log = logging.getLogger(__name__)
 
@@ -205,9 +205,15 @@ class Worker:
             dead.clear()
 
     async def _note(self, tallies: list[Tally]) -> None:
-        if tallies:
-            await self._store.write(record_tallies, tallies)
-            tallies.clear()
+        while tallies:
+            try:
+                await self._store.write(record_tallies, tallies[:1])
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                # No message of anybody's: a forged one must not keep the worker from those that are.
+                _log.error("a tally of gateway %r cannot be kept: %s", tallies[0].gateway[:64], _short(error))
+            tallies.pop(0)
 
     async def _collect_dead(self, stop: asyncio.Event) -> None:
         """Bring what the queue itself gave up on (delivered too often) where people can see it."""
@@ -296,7 +302,7 @@ def _dead_row(delivery: Delivered, reason: str) -> dict[str, Any]:
     """As much of the envelope as the body gives away; a body that is not ours still gets a receipt."""
     try:
         envelope = from_json(delivery.body)
-        gateway, sequence = str(envelope["gateway"])[:64], int(envelope["sequence"])
+        gateway, sequence = clean_text(str(envelope["gateway"]))[:64], int(envelope["sequence"])
         received_at = datetime.fromisoformat(envelope["received_at"]).astimezone(UTC)
     except (ValueError, TypeError, KeyError, OverflowError):
         gateway, sequence, received_at = "", 0, datetime.now(UTC)
@@ -308,11 +314,11 @@ def _dead_row(delivery: Delivered, reason: str) -> dict[str, Any]:
         "receipt_id": receipt_id,
         "gateway": gateway,
         "sequence": sequence if 0 <= sequence < 1 << 63 else 0,  # the column has 64 bits
-        "channel": delivery.channel[:16],
-        "inbox": delivery.inbox,
-        "type": delivery.type,
+        "channel": clean_text(delivery.channel)[:16],
+        "inbox": clean_text(delivery.inbox),
+        "type": clean_text(delivery.type),
         "body": delivery.body,
-        "reason": reason,
+        "reason": clean_text(reason),
         "attempts": delivery.attempts,
         "received_at": received_at,
     }

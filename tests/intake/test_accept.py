@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from adapters.base import Adapter, InboxOptions, Raw, Refused, ignored
+from gateway import intake as module
 from gateway.intake import Inbox, Intake, NotDurableError
 from gateway.queues.base import Outgoing, QueueUnavailableError
 from gateway.queues.embedded import EmbeddedQueue
@@ -175,6 +176,34 @@ async def test_the_tally_is_published_while_it_changes_and_at_the_end(intake: In
     await intake.report(stop)
     tallies = [item for item in await queued(queue) if isinstance(item, Tally)]
     assert [(tally.accepted, tally.settled, tally.ended) for tally in tallies] == [(1, 1, True)]
+
+
+async def test_a_tally_that_reached_nobody_is_published_again(
+    blobs: Blobs, queue: EmbeddedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a gateway killed now would have acknowledged what no audit asks for."""
+    monkeypatch.setattr(module, "_TALLY_SECONDS", 0.01)
+    intake = Intake(queue, blobs, "life-1")
+    await intake.accept(INBOX, Raw(b"hello"))
+    publish, refused = queue.publish, 2
+
+    async def refuse(messages: Sequence[Outgoing]) -> None:
+        nonlocal refused
+        if refused:
+            refused -= 1
+            raise QueueUnavailableError("disk full for a moment")
+        await publish(messages)
+
+    monkeypatch.setattr(queue, "publish", refuse)
+    reporting = asyncio.create_task(intake.report(asyncio.Event()))
+    items: list[Any] = []
+    async with asyncio.timeout(20):
+        while not any(isinstance(item, Tally) for item in items):
+            items += await queued(queue)
+            await asyncio.sleep(0.01)
+    reporting.cancel()
+    await asyncio.gather(reporting, return_exceptions=True)
+    assert [item.settled for item in items if isinstance(item, Tally)][:1] == [1]
 
 
 SETTLING = [

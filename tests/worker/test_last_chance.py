@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from gateway.ids import uuid7
-from gateway.queues.base import DELIVERY_LIMIT, Outgoing
+from gateway.queues.base import DELIVERY_LIMIT, Delivered, Outgoing
 from gateway.queues.embedded import EmbeddedQueue
 from gateway.store import tables as t
 from gateway.store.engine import Store, StoreUnavailableError, open_store
@@ -96,6 +97,51 @@ async def test_dead_letters_wait_for_a_store_that_was_away(tmp_path: Path, monke
     await working
     await queue.close()
     await store.close()
+
+
+async def test_a_tally_that_no_column_holds_keeps_nobody_from_a_ticket(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    await store.write(migrate)
+    queue = EmbeddedQueue(tmp_path / "queue.db", min_free_bytes=0)
+    await queue.start()
+    tally, good = Life("gateway-1", START).report(START), mail("good@x", "alice")
+    forged = tally.model_copy(update={"gateway": "forged", "accepted": 1 << 70, "settled": 1 << 70})
+    await queue.publish(
+        [
+            Outgoing(forged.model_dump_json().encode(), TALLY_TYPE, str(uuid7()), "control", "tally"),
+            Outgoing(good.model_dump_json().encode(), MESSAGE_TYPE, str(good.receipt_id), "email", "support"),
+            Outgoing(tally.model_dump_json().encode(), TALLY_TYPE, str(uuid7()), "control", "tally"),
+        ]
+    )
+    stop = asyncio.Event()
+    working = asyncio.create_task(Worker(queue, store).run(stop))
+    await until_depth(queue, lambda depth: depth.waiting == 0)
+    stop.set()
+    await working
+    lives = await store.read(lambda conn: list(conn.scalars(select(t.gateway_lives.c.gateway))))
+    outcomes = await store.read(lambda conn: list(conn.scalars(select(t.receipts.c.outcome))))
+    assert (lives, outcomes) == (["gateway-1"], ["ticketed"])
+    assert "a tally of gateway 'forged' cannot be kept" in caplog.text
+    await queue.close()
+    await store.close()
+
+
+@pytest.mark.parametrize("field", ["gateway", "channel", "inbox", "type", "reason"])
+def test_a_dead_letter_says_nothing_that_a_database_cannot_keep(field: str) -> None:
+    """PostgreSQL has no NUL, and no encoding has half a surrogate pair."""
+    bad = "a\0b\ud800c"
+    envelope = {"gateway": "a\0b", "sequence": 1, "received_at": START.isoformat()}
+    words = {"channel": "email", "inbox": "support", "type": MESSAGE_TYPE} | ({field: bad} if field in _WORDS else {})
+    letter = Delivered(json.dumps(envelope).encode(), receipt_id=str(uuid7()), attempts=1, tag=1, **words)
+    row = consume._dead_row(letter, bad if field == "reason" else "bad")
+    assert "\0" not in row[field]
+    assert row[field].encode()
+    assert row[field].startswith("a")
+
+
+_WORDS = ("channel", "inbox", "type")
 
 
 async def _is_recorded_dead(store: Store) -> bool:

@@ -1,0 +1,45 @@
+"""What gateway lives promise, held against the receipts; and that both fit their columns."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
+
+from gateway.audit import AuditReport, _read
+from gateway.runtime import Runtime
+from gateway.settings import Settings
+from gateway.store import tables as t
+from gateway.store.ledger import record_tallies
+from gateway.tally import Life
+from tests.worker.conversations import START
+
+
+def test_a_life_with_thousands_of_gaps_is_audited() -> None:
+    """A slow disk: every other message is refused for now, and each of them is a range of its own."""
+    life = Life("gateway-1", START)
+    for _ in range(2500):
+        life.acknowledge(life.next())
+        life.give_up(life.next())
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    t.metadata.create_all(engine)
+    report = AuditReport()
+    with engine.connect() as conn:
+        record_tallies(conn, [life.report(START)])
+        _read(conn, report)
+    engine.dispose()
+    assert report.unrecorded == 2500
+    assert report.missing[0] == "number 1 of gateway gateway-1"
+
+
+def test_the_name_of_a_life_fits_its_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As EC2 names machines, and with the largest process id that Linux gives."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "ip-10-20-130-45.eu-central-1.compute.internal")
+    monkeypatch.setattr(os, "getpid", lambda: 1 << 22)
+    name = Runtime(Settings(data_dir=tmp_path)).gateway_id
+    for column in (t.receipts.c.gateway, t.gateway_lives.c.gateway):
+        assert len(name) <= column.type.length
