@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _BOGUS: Final = 5  # commands nobody knows, before the connection ends
 _GROUPED: Final = frozenset({"MAIL", "RCPT", "RSET"})  # RFC 2920 3.2: may be answered as a unit
+_LAST_WORDS: Final = 5.0  # seconds to read what is still to be written when the conversation is over
 _HELD: Final = 4096  # bytes of replies held back at most
 
 
@@ -60,8 +61,13 @@ class Dialogue(SMTP):
         if self.transport is not None and not self.transport.is_closing():
             self._flush()
             self.transport.write(last_words.encode() + b"\r\n")
-            self.transport.close()
+            self._close(self.transport)
         self._handler_coroutine.cancel()
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Whoever does not read what is still to be written must not keep the place for ever."""
+        transport.close()
+        self.loop.call_later(_LAST_WORDS, transport.abort)
 
     # Time ------------------------------------------------------------------------------------------------------
 
@@ -99,7 +105,8 @@ class Dialogue(SMTP):
             try:
                 await self._obey(await self._next_line())
             except (asyncio.CancelledError, ConnectionResetError):
-                self._writer.close()
+                if self.transport is not None:
+                    self._close(self.transport)
                 raise
             except Exception as error:
                 self._group = False
@@ -158,7 +165,7 @@ class Dialogue(SMTP):
     async def _end(self, reply: str) -> None:
         await self.push(reply)
         if self.transport is not None:
-            self.transport.close()
+            self._close(self.transport)
 
 
 def _nothing() -> None:

@@ -6,6 +6,7 @@ default, but they hold against strangers too: every number here bounds memory, s
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,13 @@ class Budget:
         try:
             yield lease
         finally:
-            self.used -= lease.taken
+            if lease.work is None or lease.work.done():
+                self._give_back(lease)
+            else:  # its sender has hung up, and it is still in hand
+                lease.work.add_done_callback(lambda _: self._give_back(lease))
+
+    def _give_back(self, lease: Lease) -> None:
+        self.used -= lease.taken
 
 
 class Lease:
@@ -54,6 +61,7 @@ class Lease:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self.taken = 0
+        self.work: asyncio.Task[list[str]] | None = None  # who has the message; the share is taken until that ends
 
     def cover(self, size: int) -> bool:
         """Take what a message of `size` bytes needs; False when that would exceed the total."""

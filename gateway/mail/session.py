@@ -24,7 +24,7 @@ from gateway.mail.addresses import split_path
 from gateway.mail.data import Fate, read_message
 from gateway.mail.delivery import deliver, for_transaction, inbox_for
 from gateway.mail.dialogue import Dialogue
-from gateway.mail.limits import Budget, Limits
+from gateway.mail.limits import Budget, Lease, Limits
 from gateway.mail.preamble import BadPreambleError, read_client
 from gateway.mail.tls import Certificate
 
@@ -279,12 +279,12 @@ class Conversation(Dialogue):
                 self.hang_up(replies.TIMED_OUT)
                 return
             self._reset_timeout(limits.data)
-            await self._answer(fate, content)
+            await self._answer(fate, content, lease)
         self._set_post_data_state()
         if self.hall.stopping:
             self.hang_up(replies.STOPPING)
 
-    async def _answer(self, fate: Fate, content: bytes) -> None:
+    async def _answer(self, fate: Fate, content: bytes, lease: Lease) -> None:
         too_big = replies.too_big(self.hall.limits.message)
         if fate is Fate.ENDLESS:
             self.hang_up(too_big)
@@ -293,10 +293,11 @@ class Conversation(Dialogue):
         elif fate is Fate.CROWDED:
             await self.push(self.final_reply([replies.CROWDED] * len(self.takers)))
         else:
-            await self.push(self.final_reply(await self._deliver(content)))
+            await self.push(self.final_reply(await self._deliver(content, lease)))
 
-    async def _deliver(self, content: bytes) -> list[str]:
+    async def _deliver(self, content: bytes, lease: Lease) -> list[str]:
         task = asyncio.create_task(deliver(self.hall.runtime, content, self._facts(), tuple(self.takers)))
+        lease.work = task
         self.hall.deliveries.add(task)
         task.add_done_callback(self.hall.deliveries.discard)
         self.in_delivery = True

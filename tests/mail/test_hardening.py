@@ -11,8 +11,9 @@ from contextlib import suppress
 import pytest
 
 from adapters.base import Raw
-from gateway.mail.limits import Limits
-from tests.mail.conftest import Desk, OpenDesk, receipt_in
+from gateway.mail import dialogue
+from gateway.mail.limits import Lease, Limits
+from tests.mail.conftest import Desk, Line, OpenDesk, receipt_in
 
 
 async def gone(desk: Desk) -> None:
@@ -20,6 +21,13 @@ async def gone(desk: Desk) -> None:
     async with asyncio.timeout(20):
         while desk.server.connections:
             await asyncio.sleep(0.005)
+
+
+def reset(line: Line) -> None:
+    """Hang up with RST."""
+    linger = struct.pack("ii", 1, 0)
+    line.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    line.writer.transport.abort()
 
 
 async def test_sixty_connections_from_one_peer(open_desk: OpenDesk) -> None:
@@ -174,13 +182,63 @@ async def test_a_reset_after_the_dot_does_not_stop_the_delivery(desk: Desk) -> N
     await line.envelope("help@desk.example")
     await line.send(b"Subject: whole\r\n\r\n.\r\n")
     await begun.wait()
-    linger = struct.pack("ii", 1, 0)  # close() sends RST
-    line.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    line.writer.transport.abort()
+    reset(line)
     await gone(desk)
     go_on.set()
     await done.wait()
     assert len(desk.door.arrived) == 1
+
+
+async def test_a_mail_in_hand_counts_until_it_is_delivered(open_desk: OpenDesk) -> None:
+    """However often its sender hangs up and comes again."""
+    async with open_desk(limits=Limits(transit=400_000)) as desk:
+        go_on, inside = asyncio.Event(), 0
+
+        async def slowly(name: str, raw: Raw) -> None:
+            nonlocal inside
+            inside += 1
+            await go_on.wait()
+
+        desk.door.answer = slowly
+        reply = ""
+        while not reply and inside < 50:
+            line, before = await desk.connect(), inside
+            await line.envelope("help@desk.example")
+            await line.send(b"Subject: large\r\n\r\n" + (b"y" * 98 + b"\r\n") * 1000 + b".\r\n")
+            answer = asyncio.create_task(line.reply())
+            async with asyncio.timeout(20):
+                while inside == before and not answer.done():
+                    await asyncio.sleep(0.005)
+            reply = answer.result() if answer.done() else ""
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
+            reset(line)
+            await gone(desk)
+        assert reply.startswith("452 ")
+        assert 0 < inside * (100_000 - Lease.free) <= 400_000
+        go_on.set()
+        async with asyncio.timeout(20):
+            while desk.server._hall.deliveries or desk.server._hall.budget.used:
+                await asyncio.sleep(0.005)
+        assert len(desk.door.arrived) == inside
+
+
+async def test_a_client_that_does_not_listen_keeps_no_place(
+    open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogue, "_LAST_WORDS", 0.1)
+    async with open_desk(limits=Limits(idle=0.5)) as desk:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            deaf.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(deaf, desk.smtp)
+            await loop.sock_sendall(deaf, b"EHLO x\r\n")
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(20):
+                    while desk.server.connections:
+                        await asyncio.wait_for(loop.sock_sendall(deaf, b"RSET\r\n" * 500), 1)
+            await gone(desk)
 
 
 async def test_a_half_closed_client_still_hears_its_answers(desk: Desk) -> None:
