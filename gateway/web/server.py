@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import Counter
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ HEADER_DEADLINE: Final = 10.0  # seconds from the first byte of a request to the
 IDLE: Final = 75.0  # seconds between requests; longer than the 60 s after which common proxies close on their side
 GRACE: Final = 10.0  # seconds for requests under way when we stop
 MOST_CONNECTIONS: Final = 250  # from one address; proxies and loopback are not counted
+_UNREAD: Final = 60_000  # milliseconds in which a peer has to take something of what waits for it
 
 
 class PatientHandler(web.RequestHandler):
@@ -93,6 +95,7 @@ class PatientServer(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """One more connection; too many from one address are cut without an answer."""
         super().connection_made(handler, transport)
+        _hurry(transport.get_extra_info("socket"))
         key = self._key(transport)
         self.peers[key] += 1
         if key and self.peers[key] > MOST_CONNECTIONS:
@@ -151,3 +154,9 @@ async def listen(app: web.Application, host: str, port: int, **options: Any) -> 
         await runner.cleanup()
         raise
     return runner, int(runner.addresses[0][1])
+
+
+def _hurry(sock: socket.socket | None) -> None:
+    """Who asks and never reads the answer keeps no place: the kernel also counts while a window stays shut (tcp(7))."""
+    if sock is not None and sock.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD)

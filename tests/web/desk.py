@@ -116,6 +116,12 @@ class Desk:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        assert self.runner is not None
+        assert self.runner.server is not None
+        return len(self.runner.server.connections)
+
     def form(self, name: str = "contact") -> WebForm:
         adapter = self.inboxes[name].adapter
         assert isinstance(adapter, WebForm)

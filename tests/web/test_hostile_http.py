@@ -6,9 +6,11 @@ The ids name rows of the attack table (A72 to A100). A 500 would be the worst an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -317,3 +319,20 @@ async def test_one_address_cannot_take_every_connection(serve: Serve, monkeypatc
         while (await say(desk.port, request("/healthz", method="GET"))).status != 200:
             await asyncio.sleep(0.01)
     held[1][1].close()
+
+
+async def test_who_asks_and_does_not_listen_keeps_no_place(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_UNREAD", 500)
+    monkeypatch.setattr(server, "IDLE", 0.5)
+    desk = await serve()
+    loop = asyncio.get_running_loop()
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.setblocking(False)
+        await loop.sock_connect(deaf, ("127.0.0.1", desk.port))
+        with contextlib.suppress(TimeoutError):
+            while True:
+                await asyncio.wait_for(loop.sock_sendall(deaf, request("/", b"", method="GET") * 50), 1)
+        async with asyncio.timeout(40):
+            while desk.connections:  # neither idle time nor goodbye help while nobody listens: only the kernel does
+                await asyncio.sleep(0.05)
