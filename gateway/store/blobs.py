@@ -35,6 +35,7 @@ class Blobs:
         self.root = root
         self._min_free_bytes = min_free_bytes
         self._min_free_inodes = min_free_inodes
+        self._unsealed: set[str] = set()  # names that may not be on the disk yet, though they can be read
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="blobs")
 
     async def put(self, data: bytes) -> str:
@@ -68,7 +69,7 @@ class Blobs:
         name = hashlib.sha256(data).hexdigest()
         target = self.path(name)
         try:
-            if target.exists():
+            if target.exists() and name not in self._unsealed:
                 sync(target.parent)  # whoever wrote it may not have come that far yet
                 return name
             make_folder(target.parent)
@@ -88,9 +89,11 @@ class Blobs:
         try:
             sync(target.parent)
         except OSError:
-            # A second fsync of the folder may succeed without having written anything; the next put starts anew.
-            target.unlink(missing_ok=True)
+            # A second fsync of the folder may succeed without having written anything; the next put starts anew. It is
+            # not removed: another put of the same content may have been told that it is durable.
+            self._unsealed.add(target.name)
             raise
+        self._unsealed.discard(target.name)
 
     def _check_space(self, folder: Path, size: int) -> None:
         facts = os.statvfs(folder)

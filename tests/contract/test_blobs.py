@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -63,6 +65,30 @@ async def test_a_folder_that_cannot_be_synced_keeps_no_promise(blobs: Blobs, mon
     with pytest.raises(BlobsUnavailableError):
         await blobs.put(b"x")
     assert failures == [1]
-    assert not [path for path in blobs.root.rglob("*") if path.is_file()]
+    [kept] = [path for path in blobs.root.rglob("*") if path.is_file()]
+    before = kept.stat().st_ino
     monkeypatch.setattr(module, "sync", real)
     assert await blobs.get(await blobs.put(b"x")) == b"x"
+    assert kept.stat().st_ino != before
+
+
+async def test_a_put_that_fails_takes_nothing_from_another_one(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One mail to two inboxes is put twice at once; whoever was told that it is durable must find it."""
+    real, syncing, told = module.sync, threading.Event(), threading.Event()
+
+    def fail_slowly(folder: Path) -> None:
+        monkeypatch.setattr(module, "sync", real)
+        syncing.set()
+        assert told.wait(20)
+        raise OSError(24, "Too many open files")
+
+    data = b"the same mail"
+    (blobs.root / hashlib.sha256(data).hexdigest()[:2]).mkdir(parents=True)
+    monkeypatch.setattr(module, "sync", fail_slowly)
+    first = asyncio.create_task(blobs.put(data))
+    assert await asyncio.to_thread(syncing.wait, 20)
+    name = await blobs.put(data)
+    told.set()
+    with pytest.raises(BlobsUnavailableError):
+        await first
+    assert await blobs.get(name) == data
