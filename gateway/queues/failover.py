@@ -224,6 +224,7 @@ class FailoverQueue:
         # After a refusal one by one: of a refused batch some were taken, and trying the whole of it again and again
         # would fill what room there is with duplicates. A queue that stands still is asked with one as well.
         size = 1 if channel in self._refused or channel in self._silent else len(group)
+        unspeakable = False
         for first in range(0, len(group), size):
             part = group[first : first + size]
             try:
@@ -245,13 +246,15 @@ class FailoverQueue:
             except Exception:  # a message that cannot be put on the wire, say: it must not hold up its neighbours
                 _log.exception("%d spooled messages could not be published; trying again one by one", len(part))
                 self._refused.add(channel)
+                unspeakable = True
                 await self._spool.release(part, delay=_REFUSED_PAUSE)
                 continue
             await self._spool.ack(part)
             self._breaker.succeed()
             if self._silent.pop(channel, None):
                 _log.info("the queue of %s confirms again", channel)
-        self._refused.discard(channel)
+        if not unspeakable:
+            self._refused.discard(channel)
 
     async def _knock(self) -> bool:
         try:

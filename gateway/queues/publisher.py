@@ -32,7 +32,7 @@ class Publisher:
         self._frame_max = channel.connection.connection_tune.frame_max or _FRAME_MAX
         self._life = uuid4().hex[:16]
         self._last = 0
-        self._waiting: dict[int, tuple[Outgoing, Outcome]] = {}  # by number, in ascending order
+        self._waiting: dict[int, tuple[str, str, Outcome]] = {}  # by number, in ascending order
         self._window = asyncio.Semaphore(_WINDOW)
         self._unwritten: list[bytes] = []
         self._lost = ""
@@ -50,7 +50,7 @@ class Publisher:
         """The connection is gone: whoever waits for a confirm will not get one. `trouble` is what they hear."""
         self._lost = trouble
         waiting, self._waiting = self._waiting, {}
-        for _, outcome in waiting.values():
+        for _, _, outcome in waiting.values():
             if not outcome.done():
                 outcome.set_result(QueueUnavailableError(self._lost))
 
@@ -62,7 +62,7 @@ class Publisher:
         frames = encode_publish(self.channel.number, message, INBOUND, f"{self._life}{number:016x}", self._frame_max)
         self._last = number
         outcome: Outcome = loop.create_future()
-        self._waiting[number] = (message, outcome)
+        self._waiting[number] = (message.channel, message.inbox, outcome)  # not its body: who asked may be gone
         if not self._unwritten:
             loop.call_soon(self._write)
         self._unwritten.append(frames)
@@ -91,8 +91,8 @@ class Publisher:
         """A message that no queue is bound for: returned first, then confirmed all the same."""
         found = self._waiting.get(self._number_of(content.message_id))
         if found is not None:
-            message, outcome = found
-            key = routing_key(message.channel, message.inbox)
+            channel, inbox, outcome = found
+            key = routing_key(channel, inbox)
             if not outcome.done():
                 outcome.set_result(NotBoundError(f"RabbitMQ has no queue for {key}: is its binding gone?"))
 
@@ -111,7 +111,7 @@ class Publisher:
         found = self._waiting.pop(number, None)
         if found is None:
             return
-        message, outcome = found
+        channel, _, outcome = found
         if not outcome.done():  # returned before, or the caller has given up
-            full = f"RabbitMQ refused a message for {queue_name(message.channel)}: it is full"
+            full = f"RabbitMQ refused a message for {queue_name(channel)}: it is full"
             outcome.set_result(None if accepted else QueueRefusedError(full))

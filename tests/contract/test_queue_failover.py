@@ -298,6 +298,25 @@ async def test_a_message_that_cannot_be_published_does_not_hold_up_its_neighbour
     assert broker.ids() == {f"receipt-email-{number}" for number in range(1, 20)}
 
 
+async def test_what_cannot_be_said_holds_up_none_of_those_claimed_with_it(
+    broker: ScriptedBroker, opener: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart, when a whole batch is claimed at once."""
+    monkeypatch.setattr(failover, "_REFUSED_PAUSE", 0.1)
+    former = EmbeddedQueue(tmp_path / "spool.db", min_free_bytes=1)
+    await former.start()
+    await former.publish([make_message(number) for number in range(20)])
+    await former.close()
+    broker.unspeakable = "receipt-email-7"
+    queue = opener(broker)
+    await queue.start()
+
+    await until(lambda: _has_taken(broker, 19))
+
+    assert await queue.spooled() == 1
+    assert broker.ids() == {f"receipt-email-{number}" for number in range(20) if number != 7}
+
+
 async def test_a_queue_that_stands_still_keeps_only_its_own_channel(
     broker: ScriptedBroker, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
