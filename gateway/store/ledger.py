@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, and_, delete, or_, select
 
 from gateway.store import tables as t
 from gateway.store.engine import lock_ledger
@@ -41,13 +41,15 @@ def record_dead(conn: Connection, rows: Iterable[Mapping[str, Any]], now: dateti
 
 
 def record_tallies(conn: Connection, tallies: Iterable[Tally]) -> None:
-    """Keep what gateway lives say of themselves; an older tally never replaces a newer one."""
-    for tally in sorted(tallies, key=lambda item: item.updated_at):
+    """Keep what gateway lives say of themselves; an older tally never replaces a newer one.
+
+    Its numbers tell which is newer, as they only grow, and not its time: clocks are set back.
+    """
+    kept = t.gateway_lives.c
+    for tally in tallies:
         row = tally.model_dump() | {"given_up": list(tally.given_up)}
         statement = upsert(conn, t.gateway_lives).values(row)
-        newer = {key: statement.excluded[key] for key in ("accepted", "settled", "given_up", "ended", "updated_at")}
-        conn.execute(
-            statement.on_conflict_do_update(
-                index_elements=["gateway"], set_=newer, where=t.gateway_lives.c.accepted <= statement.excluded.accepted
-            )
-        )
+        said = statement.excluded
+        newer = {key: said[key] for key in ("accepted", "settled", "given_up", "ended", "updated_at")}
+        grown = and_(kept.accepted <= said.accepted, kept.settled <= said.settled, or_(~kept.ended, said.ended))
+        conn.execute(statement.on_conflict_do_update(index_elements=["gateway"], set_=newer, where=grown))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+from itertools import permutations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select
 from sqlalchemy.pool import StaticPool
 
 from gateway.audit import AuditReport, _read
@@ -16,6 +17,7 @@ from gateway.settings import Settings
 from gateway.store import tables as t
 from gateway.store.ledger import record_tallies
 from gateway.tally import Life
+from normalizer.message import Tally
 from tests.worker.conversations import START
 
 
@@ -34,6 +36,25 @@ def test_a_life_with_thousands_of_gaps_is_audited() -> None:
     engine.dispose()
     assert report.unrecorded == 2500
     assert report.missing[0] == "number 1 of gateway gateway-1"
+
+
+def test_an_older_tally_replaces_no_newer_one() -> None:
+    """Two workers may have one each, and the last of a life is corrected by none."""
+    life, said = Life("gateway-1", START), list[Tally]()
+    life.acknowledge(life.next())
+    said.append(life.report(START))
+    life.give_up(life.next())
+    said += [life.report(START), life.report(START, ended=True)]
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    for order in permutations(said):
+        t.metadata.create_all(engine)
+        with engine.connect() as conn:
+            for tally in order:
+                record_tallies(conn, [tally])
+            kept = conn.execute(select(t.gateway_lives)).one()
+        assert (kept.accepted, kept.settled, kept.ended) == (1, 2, True)
+        t.metadata.drop_all(engine)
+    engine.dispose()
 
 
 def test_the_name_of_a_life_fits_its_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
