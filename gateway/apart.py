@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import pickle
 import resource
@@ -19,8 +20,9 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib import import_module
 from pickle import PickleBuffer
@@ -37,6 +39,7 @@ _START: Final = 30.0  # seconds until the child says that it is there
 _READY: Final = b"ready"
 _MEMORY: Final = 1 << 30  # octets of address space
 _IDLE: Final = 300.0  # seconds after which the child ends; the next arrival starts another
+_PAUSE: Final = 60.0  # seconds until another start is tried after one that failed
 _NICE: Final = 5  # not less: it would stand still beside a flood, and large mails are no crime
 _WIDTH: Final = 1 << 20  # octets in a pipe, as many as Linux lets everybody have (pipe(7))
 _SIZE: Final = struct.Struct(">Q")
@@ -62,13 +65,16 @@ class Unavailable(Exception):
 class Apart:
     """The child and the pipes to it. Safe to call from several threads; arrivals are read one after the other."""
 
-    def __init__(self, *, deadline: float = DEADLINE, program: str = _PROGRAM) -> None:
+    def __init__(
+        self, *, deadline: float = DEADLINE, program: str = _PROGRAM, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._deadline = deadline
         self._program = program
+        self._clock = clock
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._known: set[str] = set()  # inboxes whose options the child has
-        self._broken = False
+        self._not_before = -math.inf  # no child is started earlier
         self._closed = False
 
     def read(self, adapter: Adapter[Any], raw: Raw) -> Sequence[Draft]:
@@ -76,7 +82,7 @@ class Apart:
 
         Raises `TookTooLongError` or `DiedError` for what the arrival did to the child, `Unavailable` for anything else.
         """
-        if self._broken or raw.request is not None or len(raw.body) > MOST:
+        if raw.request is not None or len(raw.body) > MOST:
             raise Unavailable
         with self._lock:
             # A child that was idle, or that somebody else has ended, may go at any moment: no arrival is to blame.
@@ -126,6 +132,8 @@ class Apart:
         if self._child is not None and self._child.poll() is None:
             return self._child
         self._end()
+        if self._clock() < self._not_before:
+            raise Unavailable
         try:
             self._child = subprocess.Popen(  # noqa: S603  our own program
                 [sys.executable, "-P", "-c", self._program],
@@ -133,8 +141,8 @@ class Apart:
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is for us; the child ends when its standard input does
             )
-        except OSError as error:
-            self._broken = True
+        except OSError as error:  # no memory, no descriptors, no processes: that passes
+            self._not_before = self._clock() + _PAUSE
             raise Unavailable from error
         _widen(self._child.stdin, self._child.stdout)
         try:
@@ -142,7 +150,7 @@ class Apart:
         except TimeoutError:
             ready = False
         if not ready:  # whatever hinders it, no arrival has
-            self._broken = True
+            self._not_before = self._clock() + _PAUSE
             self._end()
             raise Unavailable
         return self._child

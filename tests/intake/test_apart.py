@@ -108,6 +108,21 @@ def test_where_no_child_starts_no_arrival_suffers(program: str, capfd: pytest.Ca
     assert "SystemExit" not in capfd.readouterr().err
 
 
+def test_a_start_that_failed_is_tried_again_after_a_pause(tmp_path: Path) -> None:
+    now, hindrance = [0.0], tmp_path / "full"
+    hindrance.touch()
+    program = f"import os; assert not os.path.exists({str(hindrance)!r}); {PROGRAM}"
+    child = Apart(program=program, clock=lambda: now[0])
+    with pytest.raises(Unavailable):
+        child.read(odd(), Raw(b"read"))
+    hindrance.unlink()
+    with pytest.raises(Unavailable):
+        child.read(odd(), Raw(b"read"))
+    now[0] = 60.0
+    assert pid_of(child)
+    child.close()
+
+
 def test_what_cannot_be_handed_over_is_read_here(apart: Apart) -> None:
     class Local(Odd):
         """Nobody else can import it."""
