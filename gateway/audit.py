@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, and_, func, or_, select
 
+from gateway.intake import CONTROL_CHANNEL
 from gateway.queues.base import Depth, QueueUnavailableError
 from gateway.store import tables as t
 
@@ -98,12 +99,12 @@ async def audit(runtime: Runtime, *, patience: float = 5.0) -> AuditReport:
 async def _look(runtime: Runtime) -> AuditReport:
     """The queue is asked first: what moves on meanwhile is then counted twice rather than missed."""
     report = AuditReport()
-    depth = Depth({}, 0, 0)
+    depth = Depth({}, {}, 0)
     try:
         depth = await runtime.queue.depth()
     except QueueUnavailableError as error:
         report.queue_error = str(error)
-    report.queued = depth.waiting + depth.dead - depth.ready.get("control", 0)
+    report.queued = depth.waiting - depth.waiting_by(CONTROL_CHANNEL) + depth.dead
     await runtime.store.read(_read, report)
     return report
 

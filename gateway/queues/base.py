@@ -74,17 +74,31 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much is where: messages `ready`, `unacked` (with a worker), `dead`, and how many wait in a `spool`."""
+    """How much is where, by channel: messages `ready`, `held` by a worker, in a `spool`; and the `dead` ones."""
 
-    ready: Mapping[str, int]  # by channel
-    unacked: int
+    ready: Mapping[str, int]
+    held: Mapping[str, int]
     dead: int
-    spooled: int = 0
+    spool: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def unacked(self) -> int:
+        """All that are with a worker."""
+        return sum(self.held.values())
+
+    @property
+    def spooled(self) -> int:
+        """All that are in the spool."""
+        return sum(self.spool.values())
 
     @property
     def waiting(self) -> int:
         """Everything accepted that is not yet recorded, dead letters excluded."""
-        return sum(self.ready.values()) + self.unacked + self.spooled
+        return sum(map(self.waiting_by, {*self.ready, *self.held, *self.spool}))
+
+    def waiting_by(self, channel: str) -> int:
+        """So much of it came by this channel."""
+        return sum(where.get(channel, 0) for where in (self.ready, self.held, self.spool))
 
 
 def room_in(batch: Sequence[Delivered]) -> int:

@@ -130,8 +130,9 @@ class FailoverQueue:
 
     async def depth(self) -> Depth:
         """The broker's depth, and what waits in this gateway's spool."""
-        spooled = await self.spooled()
-        return replace(await self._primary.depth(), spooled=spooled)
+        ours = await self._spool.depth()
+        spool = {channel: ours.waiting_by(channel) for channel in {*ours.ready, *ours.held}}
+        return replace(await self._primary.depth(), spool=spool)
 
     async def spooled(self) -> int:
         """Messages in the spool; known even while the broker is away."""

@@ -39,7 +39,8 @@ class Tag:
 class Lane:
     """Deliveries of one AMQP channel, oldest first: buffered, then with a worker, then settled."""
 
-    def __init__(self, channel: Channel, ahead: Ahead, on_arrival: Callable[[], None]) -> None:
+    def __init__(self, name: str, channel: Channel, ahead: Ahead, on_arrival: Callable[[], None]) -> None:
+        self.name = name  # of the Frontdesk channel
         self._waiting: deque[Kept] = deque()
         self._ahead = ahead
         self._channel = channel

@@ -66,7 +66,7 @@ class Letters:
         if self._lane is None or self._channel is None or self._channel.is_closed:
             self.lose()
             self._channel = cast(Channel, await connection.channel(publisher_confirms=False))
-            self._lane = Lane(self._channel, self._ahead, lambda: None)
+            self._lane = Lane(DEAD, self._channel, self._ahead, lambda: None)
         return self._lane, self._channel
 
     def _give_up(self, channel: Channel) -> None:

@@ -235,9 +235,9 @@ class QueueFile:
         query = self._connection.execute
         ready = Counter(dict(query(f"SELECT channel, count(*) FROM entry WHERE state = {READY} GROUP BY channel")))  # noqa: S608
         ready += Counter(dict(query(f"SELECT channel, count(*) FROM entry WHERE state = {DELAYED} GROUP BY channel")))  # noqa: S608
-        owned = query("SELECT count(*) FROM entry WHERE owner IS NOT NULL").fetchone()[0]
-        dead, dead_owned = query(f"SELECT count(*), count(owner) FROM entry WHERE state >= {DEAD}").fetchone()  # noqa: S608
-        return Depth(ready=dict(ready), unacked=owned - dead_owned, dead=dead)
+        held = f"SELECT channel, count(*) FROM entry WHERE owner IS NOT NULL AND state < {DEAD} GROUP BY channel"  # noqa: S608
+        dead = query(f"SELECT count(*) FROM entry WHERE state >= {DEAD}").fetchone()[0]  # noqa: S608
+        return Depth(ready=dict(ready), held=dict(query(held)), dead=dead)
 
     def _prepare(self) -> None:
         # SQLite refuses, however long it may wait, when two open a new file at once and both begin its log.

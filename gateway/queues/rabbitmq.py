@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -249,7 +249,7 @@ class RabbitQueue:
         """None when its queue does not answer, as one without a leader: the others need not wait for it."""
         channel = cast(Channel, await connection.channel(publisher_confirms=False))
         channel.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
-        lane = Lane(channel, self._ahead, self._arrived.set)
+        lane = Lane(name, channel, self._ahead, self._arrived.set)
         self._lanes.append(lane)
         try:
             await lane.open(queue_name(name), self._prefetch, connection.tap, self._rank)
@@ -300,7 +300,7 @@ class RabbitQueue:
     # --- asking --------------------------------------------------------------------------------------------------
 
     async def depth(self) -> Depth:
-        """What waits. AMQP tells how many are ready, not how many other consumers hold: `unacked` counts our own."""
+        """What waits. AMQP tells how many are ready, not how many other consumers hold: `held` counts our own."""
         return await self._within(self._publish_timeout, self._count(), "tell its depth")
 
     async def ping(self) -> str:
@@ -317,9 +317,11 @@ class RabbitQueue:
             with contextlib.suppress(*LOST):
                 await channel.close()
         *ready, dead = counts
-        unacked = sum(lane.unacked for lane in self._lanes)
         waiting = dict(zip(self._channels, ready, strict=True))
-        return Depth(ready=waiting, unacked=unacked, dead=dead + self._letters.unacked)
+        held = Counter[str]()
+        for lane in self._lanes:
+            held[lane.name] += lane.unacked
+        return Depth(ready=waiting, held=held, dead=dead + self._letters.unacked)
 
     async def _ask(self) -> str:
         connection = await self._publish_link.connection()

@@ -66,7 +66,7 @@ class ScriptedBroker:
         raise NotImplementedError
 
     async def depth(self) -> Depth:
-        return Depth({}, 0, 0)
+        return Depth({}, {}, 0)
 
     async def ping(self) -> str:
         if self.hangs:
@@ -153,6 +153,7 @@ async def test_after_one_failure_followers_do_not_ask(broker: ScriptedBroker, op
         await asyncio.gather(*(queue.publish([make_message(number)]) for number in range(2, 102)))
     assert broker.asked - asked < 5  # the drainer's own attempts
     assert await queue.spooled() == 101
+    assert (await queue.depth()).spool == {"email": 101}
 
 
 async def test_when_the_broker_answers_again_the_spool_is_emptied(broker: ScriptedBroker, opener: Opener) -> None:

@@ -6,18 +6,21 @@ import os
 import socket
 from itertools import permutations
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import StaticPool
 
-from gateway.audit import AuditReport, _read
+from gateway.audit import AuditReport, _read, audit
+from gateway.intake import CONTROL_CHANNEL
+from gateway.queues.base import Outgoing
 from gateway.runtime import Runtime
 from gateway.settings import Settings
 from gateway.store import tables as t
 from gateway.store.ledger import record_tallies
 from gateway.tally import Life
-from normalizer.message import Tally
+from normalizer.message import TALLY_TYPE, Tally, to_wire
 from tests.worker.conversations import START
 
 
@@ -64,3 +67,22 @@ def test_the_name_of_a_life_fits_its_column(tmp_path: Path, monkeypatch: pytest.
     name = Runtime(Settings(data_dir=tmp_path)).gateway_id
     for column in (t.receipts.c.gateway, t.gateway_lives.c.gateway):
         assert len(name) <= column.type.length
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_tally_under_way_excuses_no_missing_message(tmp_path: Path, held: bool) -> None:
+    """Neither one that waits nor one that a worker has in hand is a delivery of anybody's."""
+    runtime = Runtime(Settings(data_dir=tmp_path))
+    await runtime.migrate()
+    await runtime.start()
+    life = Life("gateway-1", START)
+    life.acknowledge(life.next())
+    tally = life.report(START)
+    await runtime.store.write(record_tallies, [tally])
+    await runtime.queue.publish([Outgoing(to_wire(tally), TALLY_TYPE, str(uuid4()), CONTROL_CHANNEL, "tally")])
+    if held:
+        await runtime.queue.consume(1)
+    found = await audit(runtime, patience=0)
+    await runtime.close()
+    assert (found.queued, found.unrecorded, found.balanced) == (0, 1, False)
+    assert found.missing == ["number 1 of gateway gateway-1"]
