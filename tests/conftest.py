@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from gateway.queues import link
 from gateway.store.engine import Store, open_store
 from gateway.store.migrate import migrate
 from tests.services.loopback import watch_sockets
@@ -62,6 +63,12 @@ def _stay_on_loopback() -> Iterator[None]:
     yield
     if _strangers:
         pytest.fail(f"the test tried to reach past loopback: {', '.join(_strangers)}")
+
+
+@pytest.fixture(autouse=True)
+def _queues_are_bound_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As RabbitMQ 4 allows: a test that crashes no broker need not wait for the proof that a queue outlives that."""
+    monkeypatch.setattr(link, "forgets_names", lambda _: False)
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ async def private_services() -> AsyncIterator[Services]:
         cluster = _create("postgres", "PostgresCluster", stack, settings=_DATABASE)
         await asyncio.gather(asyncio.to_thread(node.start), asyncio.to_thread(cluster.start))
         store_url = await asyncio.to_thread(cluster.create_database, "frontdesk_bench")
-        yield Services(node.fresh_url(), store_url, {"RabbitMQ": node.pid, "PostgreSQL": cluster.pid})
+        queue_url = await asyncio.to_thread(node.desk_url)
+        yield Services(queue_url, store_url, {"RabbitMQ": node.pid, "PostgreSQL": cluster.pid})
 
 
 def _create(module: str, name: str, stack: contextlib.AsyncExitStack, **options: Any) -> Any:

@@ -42,7 +42,7 @@ class QueueRefusedError(QueueUnavailableError):
 
 
 class NotBoundError(QueueRefusedError):
-    """The broker knows no queue for this message: it was deleted, or its binding is gone."""
+    """The broker knows no queue for this message: it is new, it was deleted, or its binding is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,10 @@ _PREPARE_SECONDS: Final = 45.0  # declaring is some forty round trips, which a l
 _FIRST_PAUSE: Final = 0.2  # seconds before the second attempt, doubled each time
 _LONGEST_PAUSE: Final = 10.0
 _DECLARE_PAUSE: Final = 5.0  # seconds between two attempts to bring back what somebody deleted
+# Before 4.0 RabbitMQ confirms what a new quorum queue has, and knows after a crash nothing of the queue: its name is
+# on disk a second or two later (https://github.com/rabbitmq/ra/pull/443). A queue that is not bound is given nothing.
+_PROVEN: Final = 5.0  # seconds from declaring a queue to binding it
+_KEEPS_NAMES: Final = 4  # the first major version that has them on disk at once
 
 # What aiormq raises when a connection or channel is gone. RuntimeError: "... closed", its ChannelInvalidStateError too.
 # StopAsyncIteration: the other side had hung up before it was first listened to (its FrameReceiver.get_frame).
@@ -62,6 +66,7 @@ class Link:
         self._broken: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._declaring: asyncio.Task[None] | None = None
+        self._binding: asyncio.Task[None] | None = None
         self.trouble = "not connected yet"
 
     @property
@@ -77,8 +82,8 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection for good."""
-        tasks = [task for task in (self._task, self._declaring) if task is not None]
-        self._task = self._declaring = None
+        tasks = [task for task in (self._task, self._declaring, self._binding) if task is not None]
+        self._task = self._declaring = self._binding = None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -100,7 +105,8 @@ class Link:
 
     def declare_again(self) -> None:
         """Something we declared is gone: declare it once more, soon, and not more often than every few seconds."""
-        if self._task is not None and (self._declaring is None or self._declaring.done()):
+        under_way = any(task is not None and not task.done() for task in (self._declaring, self._binding))
+        if self._task is not None and not under_way:
             self._declaring = asyncio.create_task(self._declare_again(), name="rabbitmq declare again")
 
     async def _declare_again(self) -> None:
@@ -109,14 +115,31 @@ class Link:
         connection = self._connection
         try:
             if connection is not None:
-                async with asyncio.timeout(_PREPARE_SECONDS):
-                    await declare(connection, self._topology)
+                await self._declare(connection)
                 _log.warning("RabbitMQ at %s: declared queues and bindings again", self.address)
         except LOST as error:
             _log.error("RabbitMQ at %s: cannot declare queues again: %s", self.address, describe(error))
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
+
+    async def _declare(self, connection: TappedConnection) -> None:
+        async with asyncio.timeout(_PREPARE_SECONDS):
+            await declare(connection, self._topology)
+            if not forgets_names(connection):
+                await bind(connection, self._topology)
+                return
+        if self._binding is None or self._binding.done():
+            self._binding = asyncio.create_task(self._bind_late(connection), name="rabbitmq bind")
+
+    async def _bind_late(self, connection: TappedConnection) -> None:
+        """Bind what was declared just now, perhaps for the first time, once a crash of the broker cannot undo that."""
+        await asyncio.sleep(_PROVEN)
+        try:
+            async with asyncio.timeout(_PREPARE_SECONDS):
+                await bind(connection, self._topology)
+        except Exception as error:  # whatever it is: nothing would reach the queues
+            self.break_off(describe(error))
 
     async def _keep_open(self) -> None:
         pause = _FIRST_PAUSE
@@ -137,8 +160,8 @@ class Link:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await connection.connect()
+            await self._declare(connection)
             async with asyncio.timeout(_PREPARE_SECONDS):
-                await declare(connection, self._topology)
                 vital = await self._on_open(connection)
             reached = True
             _let_go()
@@ -164,6 +187,8 @@ class Link:
         finally:
             self._connection = None
             self._on_lost()
+            if self._binding is not None:
+                self._binding.cancel()
             with contextlib.suppress(Exception, asyncio.CancelledError):  # of a broken connection it may say anything
                 await connection.close(timeout=2)
         return reached
@@ -175,14 +200,28 @@ class Link:
 
 
 async def declare(connection: TappedConnection, topology: Topology) -> None:
-    """Declare exchanges, queues and bindings. Raises ChannelPreconditionFailed when one exists with other arguments."""
+    """Declare exchanges and queues. Raises ChannelPreconditionFailed when one exists with other arguments."""
     channel = await connection.channel()
     for exchange in topology.exchanges:
         await channel.exchange_declare(exchange.name, exchange_type=exchange.type, durable=True)
     for queue in topology.queues:
         await channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
+    await channel.close()
+
+
+async def bind(connection: TappedConnection, topology: Topology) -> None:
+    """From now on what is published reaches the queues."""
+    channel = await connection.channel()
+    for queue in topology.queues:
         await channel.queue_bind(queue.name, queue.exchange, queue.binding)
     await channel.close()
+
+
+def forgets_names(connection: TappedConnection) -> bool:
+    """A broker that does not say its version may be of any age."""
+    version: object = dict(connection.server_properties).get("version", "")
+    major = str(version).partition(".")[0]
+    return not major.isdecimal() or int(major) < _KEEPS_NAMES
 
 
 def describe(error: BaseException | None) -> str:

@@ -94,7 +94,8 @@ class Publisher:
             channel, inbox, outcome = found
             key = routing_key(channel, inbox)
             if not outcome.done():
-                outcome.set_result(NotBoundError(f"RabbitMQ has no queue for {key}: is its binding gone?"))
+                why = f"RabbitMQ has no queue for {key}: is it new, or is its binding gone?"
+                outcome.set_result(NotBoundError(why))
 
     def _number_of(self, message_id: str) -> int:
         return int(message_id[16:], 16) if message_id.startswith(self._life) else 0

@@ -65,6 +65,9 @@ def routing_key(channel: str, inbox: str) -> str:
 def compose_topology(channels: Sequence[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> Topology:
     """The exchanges and queues for these channels. Every process of one desk must use the same `max_bytes`.
 
+    The queue of dead letters is declared last: RabbitMQ before 4.0 that is killed a moment later never elects a leader
+    for the newest queue (deploy/RUNBOOK.md), and this one can be done without for longest.
+
     A queue that is full refuses (reject-publish), so its senders hear a temporary error: at-least-once dead-lettering
     demands that too (rabbitmq.com/docs/quorum-queues, dead lettering).
     """
@@ -78,7 +81,7 @@ def compose_topology(channels: Sequence[str], *, max_bytes: int = DEFAULT_MAX_BY
     }
     inbound = [QueueSpec(queue_name(name), INBOUND, f"{name}.#", dict(inbound_arguments)) for name in channels]
     dead = QueueSpec(DEAD, DEAD, "#", {"x-queue-type": "quorum"})
-    return Topology((ExchangeSpec(DEAD), ExchangeSpec(INBOUND)), (dead, *inbound))
+    return Topology((ExchangeSpec(DEAD), ExchangeSpec(INBOUND)), (*inbound, dead))
 
 
 def compose_definitions(topology: Topology, *, vhost: str = "/") -> dict[str, Any]:

@@ -24,7 +24,7 @@ def desk(frontdesk: Frontdesk, request: pytest.FixtureRequest, monkeypatch: pyte
     if request.param == "production":
         node: RabbitNode = request.getfixturevalue("rabbit_node")
         cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-        monkeypatch.setenv("FRONTDESK_QUEUE_URL", node.fresh_url())
+        monkeypatch.setenv("FRONTDESK_QUEUE_URL", node.desk_url())
         monkeypatch.setenv("FRONTDESK_STORE_URL", cluster.create_database(f"cli_{uuid4().hex}"))
     said = frontdesk("migrate")
     assert said.code == 0, said.err

@@ -91,6 +91,19 @@ async def until_answering(queue: Queue) -> None:
     await until(answers)
 
 
+async def until_accepted(queue: Queue, message: Outgoing) -> None:
+    """Publish it until the queue takes it."""
+
+    async def accepts() -> bool:
+        try:
+            await queue.publish([message])
+        except QueueUnavailableError:
+            return False
+        return True
+
+    await until(accepts)
+
+
 class Backend(ABC):
     """One store of messages. Every `open()` is another process's view of it."""
 

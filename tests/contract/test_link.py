@@ -43,7 +43,7 @@ class Away:
 
 @pytest.mark.parametrize("where", ["connecting", "preparing", "hanging up"])
 async def test_closing_ends_it(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def declare(*_: Any) -> None:
+    async def do_nothing(*_: Any) -> None:
         pass
 
     async def prepare(_connection: Any) -> Sequence[Any]:
@@ -53,7 +53,8 @@ async def test_closing_ends_it(where: str, monkeypatch: pytest.MonkeyPatch) -> N
         return ()
 
     monkeypatch.setattr(link, "TappedConnection", Away)
-    monkeypatch.setattr(link, "declare", declare)
+    monkeypatch.setattr(link, "declare", do_nothing)
+    monkeypatch.setattr(link, "bind", do_nothing)
     Away.where, Away.met = where, asyncio.Event()
     topology = compose_topology(DEFAULT_CHANNELS)
     away = Link("amqp://127.0.0.1:1/", topology, purpose="test", heartbeat=10, on_open=prepare, on_lost=lambda: None)

@@ -11,13 +11,23 @@ from pathlib import Path
 import aiormq
 import pytest
 
-from gateway.queues import lane, rabbitmq
+from gateway.queues import lane, link, rabbitmq
 from gateway.queues.ahead import MOST_HELD
 from gateway.queues.base import QueueRefusedError, QueueUnavailableError
 from gateway.queues.lane import read_reason
+from gateway.queues.link import forgets_names
 from gateway.queues.rabbitmq import RabbitQueue
 from gateway.queues.topology import DEAD, DEFAULT_MAX_BYTES, INBOUND, queue_name
-from tests.contract.backends import CHANNELS, make_message, open_files, take, take_dead, until_answering, until_depth
+from tests.contract.backends import (
+    CHANNELS,
+    make_message,
+    open_files,
+    take,
+    take_dead,
+    until_accepted,
+    until_answering,
+    until_depth,
+)
 from tests.services.rabbitmq import RabbitNode
 
 pytestmark = pytest.mark.rabbitmq
@@ -34,8 +44,9 @@ def url(broker_url: str) -> str:
 async def make(url: str) -> AsyncIterator[Opener]:
     made = []
 
-    def make(**options: int | float | str | Path) -> RabbitQueue:
-        queue = RabbitQueue(str(options.pop("url", url)), channels=CHANNELS, **options)  # type: ignore[arg-type]
+    def make(**options: object) -> RabbitQueue:
+        options = {"url": url, "channels": CHANNELS} | options
+        queue = RabbitQueue(**options)  # type: ignore[arg-type]
         made.append(queue)
         return queue
 
@@ -248,6 +259,30 @@ async def test_two_publishes_of_one_receipt_are_told_apart(
     outcomes = await asyncio.gather(*(queue.publish([twin]) for twin in twins), return_exceptions=True)
     assert isinstance(outcomes[0], QueueRefusedError)
     assert outcomes[1] is None
+
+
+async def test_what_a_new_queue_confirms_outlives_a_crash(
+    unused_broker_url: str, make: Opener, rabbit_node: RabbitNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RabbitMQ 3.10 knows nothing of a queue that it was told of a second before it is killed, whatever it confirmed.
+
+    It is the newest that is forgotten, as when a desk gets one more channel.
+    """
+    monkeypatch.setattr(link, "forgets_names", forgets_names)
+    before = make(url=unused_broker_url, channels=("phone",))
+    await before.start()
+    await until_answering(before)
+    await before.close()
+
+    queue = make(url=unused_broker_url)
+    await queue.start()
+    await until_answering(queue)
+    await until_accepted(queue, make_message(1))
+    await asyncio.to_thread(rabbit_node.kill, at_once=True)
+    await asyncio.to_thread(rabbit_node.start)
+
+    [got] = await take(queue, 1)
+    assert got.receipt_id == "receipt-email-1"
 
 
 # --- what is on the wire ---------------------------------------------------------------------------------------------

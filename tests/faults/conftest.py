@@ -61,7 +61,7 @@ def database(postgres_cluster: PostgresCluster) -> Iterator[PostgresCluster]:
 async def desk(tmp_path: Path, broker: RabbitNode, database: PostgresCluster) -> AsyncIterator[Desk]:
     """Started, and ended in order."""
     url = await asyncio.to_thread(database.create_database, f"faults_{uuid4().hex[:12]}")
-    desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.fresh_url), store_url=url)
+    desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.desk_url), store_url=url)
     for name, verb in (("gateway-1", "serve"), ("gateway-2", "serve"), ("worker-1", "work"), ("worker-2", "work")):
         desk.add(name, verb)
     await desk.start()

@@ -184,7 +184,7 @@ async def soak(minutes: float, seed: str, *, pause_between: float = 50.0) -> Bal
         await asyncio.gather(asyncio.to_thread(broker.start), asyncio.to_thread(database.start))
         with tempfile.TemporaryDirectory(prefix="frontdesk-soak-") as name, Journal(Path(name) / "journal") as journal:
             url = await asyncio.to_thread(database.create_database, f"soak_{uuid4().hex[:8]}")
-            desk = Desk(Path(name), queue_url=await asyncio.to_thread(broker.fresh_url), store_url=url)
+            desk = Desk(Path(name), queue_url=await asyncio.to_thread(broker.desk_url), store_url=url)
             for member in ("gateway-1", "gateway-2", "worker-1", "worker-2"):
                 desk.add(member, "serve" if member.startswith("gateway") else "work")
             try:

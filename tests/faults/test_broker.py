@@ -39,7 +39,7 @@ pytestmark = [
 async def desk(tmp_path: Path, broker: RabbitNode, database: PostgresCluster) -> AsyncIterator[Desk]:
     """One gateway and one worker, not started: a test may put something in their way first."""
     url = await asyncio.to_thread(database.create_database, f"faults_{uuid4().hex[:12]}")
-    desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.fresh_url), store_url=url)
+    desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.desk_url), store_url=url)
     desk.add("gateway", "serve")
     desk.add("worker", "work")
     yield desk

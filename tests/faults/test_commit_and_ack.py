@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq, pytest.mark.postgres, pyt
 async def desk(tmp_path: Path, broker: RabbitNode, database: PostgresCluster) -> AsyncIterator[Desk]:
     """A gateway and two workers, of which `worker-2` is told its addresses and started by the test."""
     url = await asyncio.to_thread(database.create_database, f"faults_{uuid4().hex[:12]}")
-    desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.fresh_url), store_url=url)
+    desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.desk_url), store_url=url)
     desk.add("gateway", "serve")
     desk.add("worker", "work")
     await desk.start()

@@ -35,7 +35,7 @@ chaos = pytest.mark.chaos
 async def desk(tmp_path: Path, broker: RabbitNode, database: PostgresCluster) -> AsyncIterator[Desk]:
     """One gateway and two workers, started."""
     url = await asyncio.to_thread(database.create_database, f"faults_{uuid4().hex[:12]}")
-    desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.fresh_url), store_url=url)
+    desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.desk_url), store_url=url)
     for name, verb in (("gateway", "serve"), ("worker-1", "work"), ("worker-2", "work")):
         desk.add(name, verb)
     await desk.start()
@@ -215,7 +215,7 @@ async def test_the_disk_of_the_database_is_full(
         name = f"faults_{uuid4().hex[:12]}"
         await asyncio.to_thread(database.create_tablespace, f"space_{name}", inner)
         url = await asyncio.to_thread(database.create_database, name, f"space_{name}")
-        desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.fresh_url), store_url=url)
+        desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.desk_url), store_url=url)
         desk.add("gateway", "serve")
         desk.add("worker", "work")
         await desk.start()

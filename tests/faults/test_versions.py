@@ -41,7 +41,7 @@ async def test_an_older_gateway_and_this_worker(
     And a gateway of tomorrow sends fields that this worker does not know.
     """
     older = _check_out(tmp_path / "older")
-    queue_url = await asyncio.to_thread(broker.fresh_url)
+    queue_url = await asyncio.to_thread(broker.desk_url)
     store_url = await asyncio.to_thread(database.create_database, f"faults_{uuid4().hex[:12]}")
     spare = await asyncio.to_thread(database.create_database, f"faults_{uuid4().hex[:12]}")
     desk = Desk(tmp_path, queue_url=queue_url, store_url=store_url)

@@ -6,6 +6,7 @@ Every `fresh_url()` is another virtual host, so tests never see each other's que
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -17,6 +18,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from yarl import URL
+
+from gateway.queues.link import bind, declare
+from gateway.queues.tap import TappedConnection
+from gateway.queues.topology import compose_topology
+from gateway.runtime import QUEUE_CHANNELS
 from tests.services.process import Child, MissingProgramError, find_free_port, is_listening, wait_until
 
 _SERVER_FOLDERS: Final = ("/usr/lib/rabbitmq/bin", "/usr/local/opt/rabbitmq/sbin", "/opt/homebrew/opt/rabbitmq/sbin")
@@ -58,6 +65,7 @@ class RabbitNode:
         self._next_vhost = 0
         self._known_vhosts = _VHOSTS_AT_BOOT
         self.crashes = 0  # how often it was killed
+        self._is_new = False  # some of `desk_url`, and not yet on disk (`gateway.queues.link`)
         self.port = find_free_port()
         self._environment = self._compose_environment()
         self._write_files()
@@ -79,6 +87,13 @@ class RabbitNode:
             self.ctl("set_permissions", "-p", name, "frontdesk", ".*", ".*", ".*")
         self._next_vhost += 1
         return self.url_of(name)
+
+    def desk_url(self) -> str:
+        """The same with our queues in it, bound, as every start of a desk but its first finds them."""
+        url = self.fresh_url()
+        asyncio.run(_lay_out(url))
+        self._is_new = True
+        return url
 
     @property
     def pid(self) -> int:
@@ -106,9 +121,12 @@ class RabbitNode:
         if not child.running:
             raise RuntimeError(f"RabbitMQ ended while starting:\n{child.last_words()}")
 
-    def kill(self) -> None:
-        """SIGKILL, as a crash."""
+    def kill(self, *, at_once: bool = False) -> None:
+        """SIGKILL, as a crash. Unless it is `at_once`, what `desk_url` laid out is there afterwards."""
         if self._child is not None:
+            if self._is_new and not at_once:
+                self.ctl("eval", "dets:sync(ra_directory_reverse).")
+                self._is_new = False
             self._child.kill()
             self.crashes += 1
 
@@ -187,6 +205,15 @@ class RabbitNode:
             "vhosts": [{"name": name} for name in vhosts],
             "permissions": [everything | {"vhost": name} for name in vhosts],
         }
+
+
+async def _lay_out(url: str) -> None:
+    topology = compose_topology(QUEUE_CHANNELS)
+    connection = TappedConnection(URL(url))
+    await connection.connect()
+    await declare(connection, topology)
+    await bind(connection, topology)
+    await connection.close()
 
 
 def hash_password(password: str) -> str:

@@ -55,7 +55,7 @@ async def desk(
 ) -> AsyncIterator[tuple[Desk, str]]:
     """Two workers, and the broker's address."""
     database = await asyncio.to_thread(postgres_cluster.create_database, f"month_{uuid4().hex[:12]}")
-    queue_url = await asyncio.to_thread(rabbit_node.fresh_url)
+    queue_url = await asyncio.to_thread(rabbit_node.desk_url)
     desk = Desk(tmp_path, queue_url=queue_url, store_url=database)
     for name in ("worker-1", "worker-2"):
         desk.add(name, "work")
