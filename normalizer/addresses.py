@@ -128,11 +128,14 @@ def _items(header: str) -> Iterator[tuple[str, str, str, bool]]:
     inside: list[str] = []
     comments: list[str] = []
     bracketed = in_brackets = False
+    lone = False  # a quote was not closed: then no later one is, and nobody looks for their ends again
     position, size = 0, len(header)
     while position < size:
         char = header[position]
         if char == '"' and not in_brackets:
-            text, position = _quoted(header, position)
+            start = position
+            text, position = ("", start + 1) if lone else _quoted(header, start)
+            lone = position == start + 1
             words.append(f'"{text}"' if header[position : position + 1] == "@" else text)
             continue
         if char == "(" and not in_brackets:
