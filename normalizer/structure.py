@@ -250,13 +250,17 @@ class Tree:
         """Lines that may be delimiters: (where, what follows the dashes, where the next line begins)."""
         data = self.data
         position = start if data[start : start + 2] == b"--" else data.find(b"\n--", start) + 1
-        while position > 0 or (position == 0 and data[:2] == b"--"):
+        if not position and (start or data[:2] != b"--"):
+            return  # nothing was found; a delimiter above `start` is none
+        while True:
             match = _DELIMITER.match(data, position)
             after = position + 2
             if match is not None:
                 after = match.end()
                 yield position, match.group(1).rstrip(), after
             position = data.find(self.sought, max(after - 1, 0)) + 1
+            if not position:
+                return
 
     def content(self, part: Part) -> bytes:
         """The part's bytes, transfer encoding undone."""

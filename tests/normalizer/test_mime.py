@@ -376,3 +376,10 @@ def test_no_damage_to_a_real_mail_raises(seed: int) -> None:
         if not whole:
             break
     read_anything(bytes(whole))
+
+
+@pytest.mark.parametrize("first", ["--B: x", "--B", "--C", "--"])
+def test_a_mail_that_begins_as_a_delimiter_is_read_to_its_end(first: str) -> None:
+    head = f"{first}\nFrom: a@x.org\nContent-Type: multipart/mixed; boundary=B\n\n"
+    assert mime.parse(f"{head}--B\n\nHello\n".encode()).letter.strip() == "Hello"  # it was read for ever
+    assert mime.parse(f"{head}Hello\n".encode()).letter.strip() == "Hello"
