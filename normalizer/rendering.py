@@ -19,13 +19,23 @@ _SPACE: Final = re.compile(r"[ \t\r\n\f\u2007\u00a0]++")
 _SPACE_RUN: Final = re.compile(r" {2,}")
 _UNSEEN: Final = re.compile("[\u200b\ufeff\u00ad\u034f]")  # soft hyphens, break hints: inside words, never between
 _HIDDEN: Final = re.compile(
-    r"display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden|mso-hide\s{0,9}:\s{0,9}all|"
-    r"font-size\s{0,9}:\s{0,9}0(?![.\d]*[1-9])|opacity\s{0,9}:\s{0,9}0(?![.\d])|max-height\s{0,9}:\s{0,9}0(?![.\d]*[1-9])|"
+    r"display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden|"
+    r"opacity\s{0,9}:\s{0,9}0(?![.\d])|max-height\s{0,9}:\s{0,9}0(?![.\d]*[1-9])|"
     r"(?:left|text-indent)\s{0,9}:\s{0,9}-\d{4}|(?<!-)\bcolor\s{0,9}:\s{0,9}transparent|"
     r"(?<![-\w])height\s{0,9}:\s{0,9}0(?![.\d]*[1-9]).{0,200}overflow\s{0,9}:\s{0,9}hidden|"
     r"overflow\s{0,9}:\s{0,9}hidden.{0,200}(?<![-\w])height\s{0,9}:\s{0,9}0(?![.\d]*[1-9])",
     re.IGNORECASE,
 )
+# Letters without a size: what MJML and others write around blocks, each of which then says what size its letters have.
+_TINY: Final = re.compile(r"font-size\s{0,9}:\s{0,9}0(?![.\d]*[1-9])", re.IGNORECASE)
+_SIZED: Final = re.compile(
+    r"(?<![-\w])font(?:-size)?\s{0,9}:[^;]{0,100}?(?:[1-9][\d.]{0,9}\s{0,9}(?:p[xtc]|rem|[cm]m|in|v[wh])|medium|small|large)",
+    re.IGNORECASE,
+)
+_NOT_IN_OUTLOOK: Final = re.compile(r"mso-hide\s{0,9}:\s{0,9}all", re.IGNORECASE)  # others show a link, as a button
+
+# How an element is hidden: not at all, for Outlook unless it is a link, until a size is given, with all that is in it.
+_SHOWN, _NO_BUTTON, _UNSIZED, _GONE = range(4)
 
 # Containers of older messages, by client. `HISTORY`: all that follows is old (Outlook writes it after a marker).
 HISTORY_IDS: Final = frozenset(
@@ -52,7 +62,7 @@ class Renderer:
 
     def __init__(self, *, look_inside: bool = True) -> None:
         self.look_inside = look_inside
-        self.said: dict[str, tuple[bool, bool, bool, bool]] = {}  # attributes -> what they say; styles repeat
+        self.said: dict[str, tuple[int, bool, bool, bool, bool]] = {}  # attributes -> what they say; styles repeat
         self.lines: list[str] = []
         self.line: list[str] = []
         self.blank = True  # an empty line is already there (or nothing at all)
@@ -65,6 +75,7 @@ class Renderer:
         self.pre = 0
         self.preformatted = False  # somewhere in this html
         self.hidden = 0
+        self.unsized: list[bool] = []  # from the outermost element with letters without a size on: are these such?
         self.links: list[tuple[str, int]] = []
         self.starts: dict[str, Callable[[str, str], None]] = {
             **dict.fromkeys(tags.BLOCKS, self._open_block),
@@ -93,7 +104,7 @@ class Renderer:
                 self._end(tag[1:])
             else:
                 self._start(tag)
-            if text and not self.hidden:
+            if text and not self.hidden and not (self.unsized and self.unsized[-1]):
                 self.words(text)
         self.flush()
         return "\n".join(self.lines).strip("\n")
@@ -105,13 +116,21 @@ class Renderer:
             return
         if attributes and self.look_inside and self._telling(name, attributes):
             return
+        if self.unsized and name not in tags.VOID:
+            hides, sized, *_ = self._said(attributes)
+            self.unsized.append(hides == _UNSIZED or (self.unsized[-1] and not sized))
         if (handler := self.starts.get(name)) is not None:
             handler(name, attributes)
 
     def _end(self, name: str) -> None:
         if self.hidden:
             self.hidden -= 1
-        elif (handler := self.ends.get(name)) is not None:
+            return
+        if self.unsized:
+            self.unsized.pop()
+            if len(self.unsized) == 1:
+                self.unsized.pop()
+        if (handler := self.ends.get(name)) is not None:
             handler(name)
 
     def words(self, raw: str) -> None:
@@ -217,11 +236,10 @@ class Renderer:
 
     def _telling(self, name: str, attributes: str) -> bool:
         """Look at what the attributes say about hiding and citing; True when the element is hidden."""
-        said = self.said.get(attributes)
-        if said is None:
-            said = self.said[attributes] = _read_attributes(attributes)
-        hides, is_history, cites, indents = said
-        if hides and name not in tags.VOID:
+        hides, _, is_history, cites, indents = self._said(attributes)
+        if hides == _UNSIZED and not self.unsized and name not in tags.VOID:
+            self.unsized.append(False)
+        elif hides not in (_SHOWN, _UNSIZED) and name not in tags.VOID and not (hides == _NO_BUTTON and name == "a"):
             self.hidden = 1
             return True
         if is_history and not self.quote:
@@ -235,6 +253,12 @@ class Renderer:
             self.quote += 1
             self.citing = True  # `_open_block`, next, notes which div it was
         return False
+
+    def _said(self, attributes: str) -> tuple[int, bool, bool, bool, bool]:
+        said = self.said.get(attributes)
+        if said is None:
+            said = self.said[attributes] = _read_attributes(attributes)
+        return said
 
     # -- what closes ----------------------------------------------------------------------------------------------
 
@@ -265,10 +289,12 @@ class Renderer:
             self.line.append(f" <{href}>")
 
 
-def _read_attributes(attributes: str) -> tuple[bool, bool, bool, bool]:
-    """Whether an element with these is hidden, begins the older messages, cites one, or (a blockquote) only indents."""
+def _read_attributes(attributes: str) -> tuple[int, bool, bool, bool, bool]:
+    """How an element with these is hidden, and whether it gives its letters a size, begins the older messages, cites
+    one, or (a blockquote) only indents."""
     values = dict(_ATTRIBUTE.findall(attributes))
-    hides = "hidden" in values or ("style" in values and _HIDDEN.search(values["style"]) is not None)
+    style = values.get("style", "")
+    hides = _hiding(style) if "hidden" not in values else _GONE
     classes = values.get("class", "").split()
     is_history = (
         values.get("id") in HISTORY_IDS
@@ -276,9 +302,19 @@ def _read_attributes(attributes: str) -> tuple[bool, bool, bool, bool]:
         or any(item in HISTORY_CLASSES for item in classes)
     )
     # What the indent button of editors makes: a style and nothing else, without the rule that stands beside quotes.
-    style = values.get("style", "")
     indents = bool(style) and values.keys() <= {"style", "dir"} and not any(word in style for word in _BESIDE)
-    return hides, is_history, any(item in CITE_CLASSES for item in classes), indents
+    sized = hides < _UNSIZED and bool(style) and _SIZED.search(style) is not None
+    return hides, sized, is_history, any(item in CITE_CLASSES for item in classes), indents
+
+
+def _hiding(style: str) -> int:
+    if not style:
+        return _SHOWN
+    if _HIDDEN.search(style):
+        return _GONE
+    if _TINY.search(style):
+        return _UNSIZED
+    return _NO_BUTTON if _NOT_IN_OUTLOOK.search(style) else _SHOWN
 
 
 def _attribute(name: str, attributes: str) -> str:

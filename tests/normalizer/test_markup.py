@@ -142,3 +142,19 @@ def test_floods_end(html: str) -> None:
 def test_any_markup_is_read(html: str) -> None:
     markup.to_text(html)
     markup.sanitise(html)
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        # MJML: the cell has no letters of its own, the block in it has.
+        ('<table><td style="font-size:0px"><div style="font-size:13px">seen</div></td></table>', "seen"),
+        ('<div style="font-size:0">no<span style="font-size:1rem">A<i>b</i></span>no</div>end', "Ab\nend"),
+        ('<table><td style="font-size:0"><b style="font:12px Arial">A</b></td><td>B</td></table>', "A\tB"),
+        ('<p style="font-size:0">no <i style="font-size:1em">no</i> <b style="font-size:0.0pt">no</b></p>end', "end"),
+        ('<p style="font-size:0">no <i style="display:none;font-size:9px">no</i>no</p>end', "end"),
+        ('<a href="https://x.example" style="mso-hide:all">Pay</a><p style="mso-hide:all">no</p>', "Pay"),
+    ],
+)
+def test_text_whose_size_is_given_further_in_is_seen(html: str, text: str) -> None:
+    assert markup.to_text(html).replace(" <https://x.example>", "") == text
