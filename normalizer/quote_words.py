@@ -202,6 +202,11 @@ _ABOVE: Final = re.compile(rf"\W{{0,9}}.{{0,60}}(?:{_above})\W{{0,9}}\Z", re.IGN
 _ABOVE_WORDS: Final = ("line", "zeile", "linie", "ligne", "linha", "riga", "regel", "lijn")
 
 
+def is_rule(line: str) -> bool:
+    """Whether nothing but a long rule stands in the line."""
+    return len(line) >= 20 and (not line.strip("_") or not line.strip("-"))
+
+
 def separates(line: str) -> bool:
     """Whether the line stands between a letter and an older message."""
     if _SEPARATOR.match(line):
