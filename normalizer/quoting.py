@@ -294,6 +294,12 @@ def _is_signature(lines: list[str]) -> bool:
     return len(said) <= 8 and all(len(line) <= 90 and line[-1] not in "?？;؟" for line in said)
 
 
+def _is_sentence(bare: str) -> bool:
+    """What customers add below the line of their phone; a name and how to reach it is none."""
+    words = len(bare.split())
+    return (words > 3 and bare[-1] in ".?!") or words > 7 or bare[:4].lower().startswith(("p.s.", "ps ", "ps:"))
+
+
 def _cut_sent_from(lines: list[str], end: int) -> int:
     """Where the text ends when `Sent from my ...` lines, and at most three lines after each, are cut."""
     start = end
@@ -304,7 +310,7 @@ def _cut_sent_from(lines: list[str], end: int) -> int:
             continue
         if quote_words.is_sent_from(bare):
             start, below = number, 0
-        elif below >= 3 or start < end:
+        elif below >= 3 or start < end or _is_sentence(bare):
             break
         else:
             below += 1
