@@ -49,6 +49,7 @@ CITE_CLASSES: Final = frozenset(
 )
 
 
+_MAX_MARKS: Final = 30  # `> ` or indents before one line: thousands of them make a bomb of a small mail
 _BESIDE: Final = ("solid", "border-left", "border-inline")
 
 
@@ -167,15 +168,18 @@ class Renderer:
             if INDENT in text:
                 text = text.replace(INDENT, " ")
         if text or (keep and not self.blank):
-            self.lines.append(("> " * self.quote + text).rstrip() if self.quote else text)
+            self.lines.append((self._marks() + text).rstrip() if self.quote else text)
             self.blank = not text
 
     def paragraph(self) -> None:
         if self.line:
             self.flush()
         if not self.blank:
-            self.lines.append(("> " * self.quote).rstrip())
+            self.lines.append(self._marks().rstrip())
             self.blank = True
+
+    def _marks(self) -> str:
+        return "> " * min(self.quote, _MAX_MARKS)
 
     # -- what opens -----------------------------------------------------------------------------------------------
 
@@ -225,7 +229,7 @@ class Renderer:
             self._bullet()
 
     def _bullet(self) -> None:
-        indent = INDENT * 2 * (len(self.lists) - 1)
+        indent = INDENT * 2 * min(len(self.lists) - 1, _MAX_MARKS)
         if self.lists and self.lists[-1] > 0:
             self.line.append(f"{indent}{self.lists[-1]}. ")
             self.lists[-1] += 1
