@@ -383,3 +383,22 @@ def test_a_mail_that_begins_as_a_delimiter_is_read_to_its_end(first: str) -> Non
     head = f"{first}\nFrom: a@x.org\nContent-Type: multipart/mixed; boundary=B\n\n"
     assert mime.parse(f"{head}--B\n\nHello\n".encode()).letter.strip() == "Hello"  # it was read for ever
     assert mime.parse(f"{head}Hello\n".encode()).letter.strip() == "Hello"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Subject: hi\n \nFrom: a@x.org\nTo: b@x.org",
+        "Subject: hi\nReferences: <a@x.org>\n \n <b@x.org>\n\t\n <c@x.org>\nFrom: a@x.org",
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_fold_that_holds_only_spaces_ends_no_header(head: str, end: str) -> None:
+    read = mime.parse(f"{head}\n\nHello\n".replace("\n", end).encode())
+    assert (read.subject, read.raw("from"), read.letter.strip()) == ("hi", "a@x.org", "Hello")
+
+
+def test_spaces_in_place_of_the_empty_line_end_the_header() -> None:
+    assert mime.parse(b"From: a@x.org\n \nHello\n\nNote: x\n").letter.strip() == "Hello\n\nNote: x"
+    assert mime.parse(b"From: a@x.org\n \n  Hello\n\nyou\n").letter.strip() == "Hello\n\nyou"
+    assert mime.parse(b"From: a@x.org" + b"\n \n x" * 20_000).letter
