@@ -114,3 +114,12 @@ def test_quotes_that_nobody_closed_are_looked_at_once() -> None:
     started = time.process_time()
     assert [item.value for item in addresses.parse_addresses(header)] == ["anna@customer.example"]
     assert time.process_time() - started < 2.0  # their ends were looked for each time, which took 24 s
+
+
+def test_a_comment_without_an_end_hides_no_address() -> None:
+    assert addresses.parse_addresses("Anna (home <anna@customer.example>, Bob <bob@x.org>") == [
+        ("anna@customer.example", "Anna (home"),
+        ("bob@x.org", "Bob"),
+    ]
+    assert addresses.parse_addresses("anna@customer.example (Anna") == [("anna@customer.example", "Anna")]
+    assert addresses.parse_addresses("(" * 60_000 + "<") == []
