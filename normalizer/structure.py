@@ -264,7 +264,16 @@ class Tree:
 
     def content(self, part: Part) -> bytes:
         """The part's bytes, transfer encoding undone."""
-        return encodings.undo_encoding(self.data, part.start, part.end, part.encoding, self.problem)
+        end = part.end
+        if part.encoding == "base64" and part.content_type in ("text/plain", "text/html"):
+            end = encodings.plain_tail(self.data, part.start, part.end)
+        data = encodings.undo_encoding(self.data, part.start, end, part.encoding, self.problem)
+        if end < part.end:
+            self.problem("mime_ambiguous", "below its base64 a text goes on unencoded, as footers do; both are read")
+            tail = self.data[end : part.end]
+            if tail.isascii() and b"\x00" not in data:  # not below UTF-16
+                data = data.rstrip(b"\r\n") + b"\n\n" + tail
+        return data
 
     def text_of(self, part: Part, data: bytes) -> str:
         """Its characters, line ends as `\\n`, without control characters."""

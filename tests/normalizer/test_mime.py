@@ -402,3 +402,14 @@ def test_spaces_in_place_of_the_empty_line_end_the_header() -> None:
     assert mime.parse(b"From: a@x.org\n \nHello\n\nNote: x\n").letter.strip() == "Hello\n\nNote: x"
     assert mime.parse(b"From: a@x.org\n \n  Hello\n\nyou\n").letter.strip() == "Hello\n\nyou"
     assert mime.parse(b"From: a@x.org" + b"\n \n x" * 20_000).letter
+
+
+@pytest.mark.parametrize("text", ["Grüße, die Lampe ist kaputt.\n", "Grüße, die Lampe.", "Grüße, die Lampe\n"])
+@pytest.mark.parametrize("footer", ["____________\nlist@x.org mailing list\n", "-- \nThis mail was scanned.\n"])
+def test_a_footer_that_was_written_below_base64_spoils_nothing(text: str, footer: str) -> None:
+    coded = base64.encodebytes(text.encode()).decode()
+    lines = ("Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: base64", "")
+    read = mime.parse(mail(*lines, coded + footer))
+    assert read.letter.startswith(text.strip())
+    assert read.letter.rstrip().endswith(footer.strip())
+    assert mime.parse(mail(*lines, coded.replace("d", "*d", 1))).letter.strip() == text.strip()
