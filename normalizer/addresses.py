@@ -130,6 +130,7 @@ def _items(header: str) -> Iterator[tuple[str, str, str, bool]]:
     bracketed = in_brackets = False
     unclosed = False  # so was a parenthesis
     lone = False  # a quote was not closed: then no later one is, and nobody looks for their ends again
+    group_end, last_bracket = header.rfind(";"), header.rfind("<")
     position, size = 0, len(header)
     while position < size:
         char = header[position]
@@ -160,9 +161,9 @@ def _items(header: str) -> Iterator[tuple[str, str, str, bool]]:
         elif char in ",;":
             yield "".join(words), "".join(inside), " ".join(comments), bracketed
             words, inside, comments, bracketed = [], [], [], False
-        elif char == ":":
+        elif char == ":" and not group_end < position < last_bracket:
             words, comments = [], []  # a group's name; its members follow
-        else:
+        else:  # a colon too, as in `Anna :) <anna@x>`: a group would end with a semicolon
             end = _until(header, position + 1, '"(<,;:')
             words.append(header[position:end])
             position = end

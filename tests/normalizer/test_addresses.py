@@ -123,3 +123,16 @@ def test_a_comment_without_an_end_hides_no_address() -> None:
     ]
     assert addresses.parse_addresses("anna@customer.example (Anna") == [("anna@customer.example", "Anna")]
     assert addresses.parse_addresses("(" * 60_000 + "<") == []
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Anna :) <anna@x.org>", [("anna@x.org", "Anna :)")]),
+        ("Muster GmbH: Anna <anna@x.org>", [("anna@x.org", "Muster GmbH: Anna")]),
+        ("Friends: Anna <anna@x.org>, Bob <bob@x.org>;", [("anna@x.org", "Anna"), ("bob@x.org", "Bob")]),
+        ("Friends: anna@x.org", [("anna@x.org", "")]),
+    ],
+)
+def test_a_colon_in_a_name_begins_no_group(header: str, expected: list[tuple[str, str]]) -> None:
+    assert addresses.parse_addresses(header) == expected
