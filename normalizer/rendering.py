@@ -77,7 +77,7 @@ class Renderer:
         self.preformatted = False  # somewhere in this html
         self.hidden = 0
         self.unsized: list[bool] = []  # from the outermost element with letters without a size on: are these such?
-        self.links: list[tuple[str, int]] = []
+        self.links: list[tuple[str, int, int]] = []  # where it leads, and at which line and piece it began
         self.starts: dict[str, Callable[[str, str], None]] = {
             **dict.fromkeys(tags.BLOCKS, self._open_block),
             **dict.fromkeys(tags.SPACED, self._open_spaced),
@@ -191,7 +191,9 @@ class Renderer:
             self.line.append("\t")
 
     def _open_link(self, _name: str, attributes: str) -> None:
-        self.links.append((_attribute("href", attributes), len(self.line)))
+        if len(self.line) < 5 and not any(self.line):
+            self.line = []  # pieces of nothing are no words before the link
+        self.links.append((_attribute("href", attributes), len(self.lines), len(self.line)))
 
     def _picture(self, _name: str, attributes: str) -> None:
         if self.links:  # a picture that is a button; others are decoration
@@ -284,13 +286,24 @@ class Renderer:
     def _close_link(self, _name: str) -> None:
         if not self.links:
             return
-        href, index = self.links.pop()
+        href, start, index = self.links.pop()
         if not href.startswith(("http://", "https://")) or len(href) > 500:
             return
-        label = "".join(self.line[index:]).strip()
         bare = href.partition("://")[2].rstrip("/")
-        if label and bare not in label:
-            self.line.append(f" <{href}>")
+        if len(self.lines) == start:
+            label = "".join(self.line[index:]).strip()
+            if label and bare not in label:
+                self.line.append(f" <{href}>")
+            return
+        # A block stands in it, as in buttons that are tables: its words are in finished lines.
+        self.flush()
+        first = start + (index > 0)  # what stood on the line before the link is not its own
+        last = len(self.lines) - 1
+        while last >= first and not self.lines[last].strip("> "):
+            last -= 1
+        words = self.lines[last] if last >= first else ""
+        if words and words != HISTORY and bare not in words:
+            self.lines[last] = f"{words} <{href}>"
 
 
 def _read_attributes(attributes: str) -> tuple[int, bool, bool, bool, bool]:

@@ -158,3 +158,18 @@ def test_any_markup_is_read(html: str) -> None:
 )
 def test_text_whose_size_is_given_further_in_is_seen(html: str, text: str) -> None:
     assert markup.to_text(html).replace(" <https://x.example>", "") == text
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ('<a href="https://x.example/p"><div>Pay</div></a>end', "Pay <https://x.example/p>\nend"),
+        ('<a href="https://x.example/p"><table><tr><td>Pay</td></tr></table></a>', "Pay <https://x.example/p>"),
+        ('<a href="https://x.example/p"><p>Pay</p><p>now</p></a>', "Pay\n\nnow <https://x.example/p>"),
+        ('one<a href="https://x.example/p"><div></div></a>', "one"),
+        ('<a href="https://x.example/p"><div>x.example/p</div></a>', "x.example/p"),
+        ('<blockquote><a href="https://x.example/p"><div>Pay</div></a></blockquote>', "> Pay <https://x.example/p>"),
+    ],
+)
+def test_where_a_link_around_a_block_leads(html: str, text: str) -> None:
+    assert markup.to_text(html) == text
