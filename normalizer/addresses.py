@@ -128,17 +128,25 @@ def _items(header: str) -> Iterator[tuple[str, str, str, bool]]:
     inside: list[str] = []
     comments: list[str] = []
     bracketed = in_brackets = False
+    unclosed = False  # so was a parenthesis
+    lone = False  # a quote was not closed: then no later one is, and nobody looks for their ends again
+    group_end, last_bracket = header.rfind(";"), header.rfind("<")
     position, size = 0, len(header)
     while position < size:
         char = header[position]
         if char == '"' and not in_brackets:
-            text, position = _quoted(header, position)
+            start = position
+            text, position = ("", start + 1) if lone else _quoted(header, start)
+            lone = position == start + 1
             words.append(f'"{text}"' if header[position : position + 1] == "@" else text)
             continue
-        if char == "(" and not in_brackets:
-            text, position = _comment(header, position)
-            comments.append(text)
-            continue
+        if char == "(" and not in_brackets and not unclosed:
+            text, after = _comment(header, position)
+            unclosed = not after and "<" in text  # `Anna (home <anna@x>`: a comment without an end hides no address
+            if not unclosed:
+                comments.append(text)
+                position = after or size
+                continue
         if char == "<":
             if bracketed:  # only the last bracket is the address: what stood before is decoration
                 words.append(f"<{''.join(inside)}>")
@@ -153,9 +161,9 @@ def _items(header: str) -> Iterator[tuple[str, str, str, bool]]:
         elif char in ",;":
             yield "".join(words), "".join(inside), " ".join(comments), bracketed
             words, inside, comments, bracketed = [], [], [], False
-        elif char == ":":
+        elif char == ":" and not group_end < position < last_bracket:
             words, comments = [], []  # a group's name; its members follow
-        else:
+        else:  # a colon too, as in `Anna :) <anna@x>`: a group would end with a semicolon
             end = _until(header, position + 1, '"(<,;:')
             words.append(header[position:end])
             position = end
@@ -184,7 +192,9 @@ def _quoted(text: str, position: int) -> tuple[str, int]:
 
 
 def _comment(text: str, position: int) -> tuple[str, int]:
-    """A comment with the comments inside it, by counting: no recursion, no limit to depth. RFC 5322 section 3.2.2."""
+    """A comment with the comments inside it, by counting: no recursion, no limit to depth. RFC 5322 section 3.2.2.
+
+    And where it ends; 0 when it does not."""
     depth = 0
     start = position
     size = len(text)
@@ -199,7 +209,7 @@ def _comment(text: str, position: int) -> tuple[str, int]:
             if depth == 0:
                 return text[start + 1 : position], position + 1
         position += 1
-    return "", size
+    return text[start + 1 :], 0
 
 
 def _mailbox(item: tuple[str, str, str, bool]) -> Address | None:

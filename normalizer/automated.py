@@ -44,6 +44,14 @@ _VACATION_SUBJECT: Final = re.compile(
     re.IGNORECASE,
 )
 _VACATION_MIME: Final = re.compile(r"\[?(?:auto(?:matic)?[- ]?reply|auto:)\b", re.IGNORECASE)
+# What stands behind these words in a notice. Customers go on: `Auto reply does not work`, `On vacation, hold my order`.
+_NOTICE_GOES_ON: Final = re.compile(
+    r"(?:\s(?:message|notification|notice|auto-?reply|reply|response|email))?"
+    r"(?:\s*\Z|\s*[^\w\s]|\s*[^\x00-\u024f\s]|\s?\d|"
+    r"\s(?:re|aw|sv|fwd?|from|until|till?|to|through|bis|vom|von|ab|du|au|jusqu|hasta|del|dal|fino|tot|van|für|for)\b)",
+    re.IGNORECASE,
+)
+_ALSO_PEOPLE: Final = re.compile(r"(?:on vacation|away from my \w+)(?!\s*(?:\Z|:))", re.IGNORECASE)
 
 
 def recognise(mail: Mail, author: str, *, mail_from: str | None = None, own: Iterable[str] = ()) -> tuple[Hit, ...]:
@@ -61,13 +69,19 @@ def recognise(mail: Mail, author: str, *, mail_from: str | None = None, own: Ite
     elif ours and any(item.value in ours for item in addresses.parse_addresses(mail.raw("reply-to"), 5)):
         hits.setdefault("loop", "answers to it would come back to this desk (Reply-To)")
     subject = mail.subject[:300]
-    if (
-        _VACATION_SUBJECT.match(subject)
-        or (hits and _VACATION_SUBJECT.search(subject))
-        or _VACATION_MIME.match(subject)
-    ):
+    if _announces_absence(subject) or (hits and _VACATION_SUBJECT.search(subject)):
         hits.setdefault("vacation", "the subject is that of an absence notice")
     return tuple(Hit(name=name, reason=reason) for name, reason in hits.items())
+
+
+def _announces_absence(subject: str) -> bool:
+    """Whether the subject alone says so: it begins with the words of a notice, and goes on as notices do."""
+    found = _VACATION_SUBJECT.match(subject) or _VACATION_MIME.match(subject)
+    return (
+        found is not None
+        and (found[0].endswith(":") or _NOTICE_GOES_ON.match(subject, found.end()) is not None)
+        and _ALSO_PEOPLE.match(subject) is None
+    )
 
 
 def is_spoken_by_machine(hits: Iterable[Hit]) -> bool:

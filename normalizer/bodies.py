@@ -169,12 +169,21 @@ def _is_stub(found: Bodies) -> bool:
     return _ONLY_HTML.search(text) is not None
 
 
+# They take no room: a text of nothing else, as newsletters have above their first line, says nothing.
+_WITHOUT_WIDTH: Final = str.maketrans(dict.fromkeys("\u00ad\u034f\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
+
+
+def _has_words(text: str) -> bool:
+    start = text[:1_000]
+    return bool((start if start.isascii() else start.translate(_WITHOUT_WIDTH)).strip() or text[1_000:].strip())
+
+
 def _compose(found: Bodies) -> None:
     texts, htmls = found.texts, found.htmls
     if _is_stub(found):
         texts = [("alternative", "")]
     # Plain text pieces stand as they are; html without a plain alternative is rendered where it stood.
-    if any(kind in ("plain", "alternative") and text.strip() for kind, text in texts):
+    if any(kind in ("plain", "alternative") and _has_words(text) for kind, text in texts):
         pieces = [markup.to_marked_text(text) if kind == "html" else text for kind, text in texts]
         found.letter = (
             pieces[0] if len(pieces) == 1 else "\n\n".join(text.strip("\n") for text in pieces if text.strip())

@@ -78,6 +78,8 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, bool]:
     elif data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         declared = "utf-16"
     codec = codec_name(declared)
+    if codec == "utf-16" and data[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        codec = _without_mark(data)
     if codec is None and declared and "utf-7" in declared.lower().replace("_", "-"):
         return data.decode("cp1252", "replace"), True  # never decoded: its plain bytes hide markup (A52)
     if codec not in _SEVEN_BIT_STATEFUL and data.isascii() and not (codec in _WIDE and b"\x00" in data):
@@ -113,6 +115,13 @@ _WIDE: Final = frozenset({"utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-
 _SEVEN_BIT_STATEFUL: Final = frozenset(
     {"hz", "iso2022_jp", "iso2022_jp_1", "iso2022_jp_2", "iso2022_jp_3", "iso2022_jp_ext", "iso2022_kr"}
 )
+
+
+def _without_mark(data: bytes) -> str:
+    """Which UTF-16 it is: most characters of most texts, and every space and line end, have a zero octet. Else the
+    lower octet comes first, as browsers take it; RFC 2781 says the other, and few write that."""
+    head = data[:_DETECT_BYTES]
+    return "utf-16-be" if head[::2].count(0) > head[1::2].count(0) else "utf-16-le"
 
 
 def _resolve(label: str) -> str | None:

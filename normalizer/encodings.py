@@ -31,6 +31,29 @@ def undo_encoding(whole: bytes, start: int, end: int, encoding: str, problem: Ca
     return data
 
 
+_BASE64_OCTETS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n"
+_BASE64_LINE: Final = re.compile(rb"^[A-Za-z0-9+/]{60,}={0,2}[ \t\r]*$", re.MULTILINE)
+
+
+def plain_tail(data: bytes, start: int, end: int) -> int:
+    """Where a base64 text ends and a footer begins that a list or a scanner wrote below it as it is; `end`: nowhere.
+
+    Read as base64 the footer would be garbage, and in most charsets all of the text with it.
+    """
+    if not data[start:end].translate(None, _BASE64_OCTETS).strip():
+        return end
+    position = start
+    for line in data[start:end].split(b"\n"):
+        bare = line.strip()
+        foreign = len(bare.translate(None, _BASE64_OCTETS))
+        if foreign:
+            # One damaged octet is no footer, and below a footer there is no base64.
+            found = foreign > 1 and foreign * 10 >= len(bare) and not _BASE64_LINE.search(data, position, end)
+            return position if found and position > start else end
+        position += len(line) + 1
+    return end
+
+
 # White space that a relay put behind a soft line break, RFC 2045 section 6.7 rule 3.
 _PADDED_BREAK: Final = re.compile(rb"=[ \t]++(?=\r?\n)")
 

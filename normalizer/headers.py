@@ -21,6 +21,12 @@ _FIELD: Final = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 _WHOLE_FIELD: Final = re.compile(rb"([!-9;-~]{1,200})[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)(?:\n|\Z)")
 _LINES: Final = re.compile(rb"\r\n|\n|\r")
 _BLANK: Final = re.compile(rb"\n[ \t]*+\r?\n")
+# Below a line of spaces that is only a fold: the rest of its field, and a field that mails have.
+_FIELD_BEHIND: Final = re.compile(
+    rb"(?:\n[ \t]++[^\n]*+){0,20}+\n(?:from|to|cc|subject|date|message-id|reply-to|sender|references|in-reply-to|"
+    rb"received|return-path|mime-version|content-(?:type|transfer-encoding)|dkim-signature|x-[a-z-]{1,60})[ \t]*+:",
+    re.IGNORECASE,
+)
 _WORD: Final = re.compile(r"=\?([^?\s=]{1,60})\?([bBqQ])\?([^?]*+(?:\?(?!=)[^?]*+)*+)\?=")
 _SPACES: Final = re.compile(r"_?\s++_?")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]")
@@ -36,6 +42,8 @@ def split_block(data: bytes, start: int, end: int, limit: int) -> tuple[Fields, 
     if data[start : start + 1] == b"\n" or data[start : start + 2] == b"\r\n":
         return [], start + (1 if data[start : start + 1] == b"\n" else 2), False
     blank = _BLANK.search(data, start, stop)
+    while blank is not None and _FIELD_BEHIND.match(data, blank.end() - 1, stop) and _is_white(data, blank):
+        blank = _BLANK.search(data, blank.end() - 1, stop)
     if blank is None:
         block_end, body = stop, stop
     else:
@@ -52,6 +60,11 @@ def split_block(data: bytes, start: int, end: int, limit: int) -> tuple[Fields, 
     if position < block_end:  # something in it is no field
         return _read_lines(data, start, block_end, body)
     return fields, body, False
+
+
+def _is_white(data: bytes, blank: re.Match[bytes]) -> bool:
+    """Whether a line at the end of a header holds spaces: then it may be a fold (RFC 5322 section 4.2) and no end."""
+    return data[blank.start() + 1 : blank.start() + 2] in (b" ", b"\t")
 
 
 def _read_lines(data: bytes, start: int, block_end: int, body: int) -> tuple[Fields, int, bool]:

@@ -202,6 +202,11 @@ _ABOVE: Final = re.compile(rf"\W{{0,9}}.{{0,60}}(?:{_above})\W{{0,9}}\Z", re.IGN
 _ABOVE_WORDS: Final = ("line", "zeile", "linie", "ligne", "linha", "riga", "regel", "lijn")
 
 
+def is_rule(line: str) -> bool:
+    """Whether nothing but a long rule stands in the line."""
+    return len(line) >= 20 and (not line.strip("_") or not line.strip("-"))
+
+
 def separates(line: str) -> bool:
     """Whether the line stands between a letter and an older message."""
     if _SEPARATOR.match(line):
@@ -255,7 +260,8 @@ def header_role(line: str) -> str | None:
 _SENT_FROM: Final = re.compile(
     r"get outlook for|von meinem .{1,40} gesendet|diese nachricht wurde von mein|télécharge[zr] outlook|"
     r"obtener outlook|obter o outlook|scarica outlook|outlook voor|hämta outlook|hent outlook|hanki outlook|"
-    r"pobierz outlook|发自我的|從我的|从我的|傳送自|發自我的|<<sent by |from my iphone|yahoo mail (?:on|auf|sur|para)|"
+    r"pobierz outlook|发自我的|從我的|从我的|傳送自|發自我的|<<sent by |from my iphone\W*\Z|"
+    r"yahoo mail (?:on|auf|sur|para) (?:android|ip(?:hone|ad)|ios)\W*\Z|"
     r"download outlook|this message was sent from my"
 )
 # These words also begin sentences of customers (`Sent by DHL on Monday`): a device or a mail program has to follow.
@@ -284,6 +290,17 @@ _SENT_FROM_LATE: Final = (
 )
 
 
+_MY: Final = re.compile(r"\W{0,3}(?:my|meine[mr]?|mon|ma|mi|il mio|meu|minha|mijn|min|mojego|mého|môjho|моего|мого)\s")
+
+
+def _goes_on(rest: str) -> bool:
+    """Whether a customer's sentence goes on behind the device: `Sent with the app on Monday, and never arrived.`"""
+    if _MY.match(rest):
+        return False
+    end = max((match.end() for match in _DEVICES.finditer(rest)), default=0)
+    return len(rest) - end > 20 or "?" in rest
+
+
 _LINK: Final = re.compile(r"(?<=\S) ?<https?:[^<>\s]{0,200}>?")
 
 
@@ -294,7 +311,7 @@ def is_sent_from(line: str) -> bool:
         low = _LINK.sub("", low)
     if (maybe := _MAYBE_SENT_FROM.match(low)) is not None:
         rest = low[maybe.end() :]
-        if _MINE.match(rest) or _DEVICES.search(rest.partition(",")[0][:45]):
+        if _MINE.match(rest) or (_DEVICES.search(rest.partition(",")[0][:45]) and not _goes_on(rest)):
             return True
     if _SENT_FROM.match(low) is not None:
         return True

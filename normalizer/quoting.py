@@ -105,7 +105,7 @@ class _Scan:
         """How many lines from `number` on introduce an older message: 0 when none do."""
         # Cheap tests first: most lines are prose, and the patterns are long.
         if (bare[0] in _RULES or bare[-1] in _ENDS or "--" in bare) and quote_words.separates(bare):
-            return 1
+            return 1 if not quote_words.is_rule(bare) or self.mail_follows(number + 1) else 0
         if self.looks <= 0:
             return 0
         if number in self.announcements and (length := self.attribution(number, bare)) > 0:
@@ -176,6 +176,18 @@ class _Scan:
         mail = ("subject" in roles and len(roles) >= 3) or any("@" in line for line in self.lines[number : last + 1])
         return last - number + 1 if mail else 0
 
+    def mail_follows(self, number: int) -> bool:
+        """Whether an older message or a list's footer begins here: people draw lines too, around what they copied."""
+        for position in range(number, min(self.total, number + 4)):
+            bare = self.lines[position].strip()[:_MAX_LINE]
+            if not bare:
+                continue
+            old = bare[0] == ">" or markup.HISTORY in bare
+            if not old and not quote_words.is_rule(bare):
+                old = self.introduces(position, bare) > 0
+            return old or _is_footer(self.lines[position : position + _MAX_FOOTER + 1])
+        return True
+
     def cites_follow(self, number: int) -> bool:
         """Whether the next line that says anything is a `>` line."""
         for position in range(number, min(self.total, number + 4)):
@@ -196,6 +208,15 @@ def _announcements(lines: list[str]) -> frozenset[int]:
         if not plain and quote_words.may_end_attribution(line):
             found.update(range(max(0, number - 5), number + 1))
     return frozenset(found)
+
+
+_MAX_FOOTER: Final = 8  # lines
+
+
+def _is_footer(lines: list[str]) -> bool:
+    """Whether these last lines are what a mailing list writes below every mail."""
+    text = "\n".join(lines).lower()
+    return len(lines) <= _MAX_FOOTER and any(word in text for word in ("mailing list", "unsubscribe", "/listinfo/"))
 
 
 _ENDS: Final = frozenset(":：-#=_*~")
@@ -273,6 +294,12 @@ def _is_signature(lines: list[str]) -> bool:
     return len(said) <= 8 and all(len(line) <= 90 and line[-1] not in "?？;؟" for line in said)
 
 
+def _is_sentence(bare: str) -> bool:
+    """What customers add below the line of their phone; a name and how to reach it is none."""
+    words = len(bare.split())
+    return (words > 3 and bare[-1] in ".?!") or words > 7 or bare[:4].lower().startswith(("p.s.", "ps ", "ps:"))
+
+
 def _cut_sent_from(lines: list[str], end: int) -> int:
     """Where the text ends when `Sent from my ...` lines, and at most three lines after each, are cut."""
     start = end
@@ -283,7 +310,7 @@ def _cut_sent_from(lines: list[str], end: int) -> int:
             continue
         if quote_words.is_sent_from(bare):
             start, below = number, 0
-        elif below >= 3 or start < end:
+        elif below >= 3 or start < end or _is_sentence(bare):
             break
         else:
             below += 1

@@ -19,13 +19,23 @@ _SPACE: Final = re.compile(r"[ \t\r\n\f\u2007\u00a0]++")
 _SPACE_RUN: Final = re.compile(r" {2,}")
 _UNSEEN: Final = re.compile("[\u200b\ufeff\u00ad\u034f]")  # soft hyphens, break hints: inside words, never between
 _HIDDEN: Final = re.compile(
-    r"display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden|mso-hide\s{0,9}:\s{0,9}all|"
-    r"font-size\s{0,9}:\s{0,9}0(?![.\d]*[1-9])|opacity\s{0,9}:\s{0,9}0(?![.\d])|max-height\s{0,9}:\s{0,9}0(?![.\d]*[1-9])|"
+    r"display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden|"
+    r"opacity\s{0,9}:\s{0,9}0(?![.\d])|max-height\s{0,9}:\s{0,9}0(?![.\d]*[1-9])|"
     r"(?:left|text-indent)\s{0,9}:\s{0,9}-\d{4}|(?<!-)\bcolor\s{0,9}:\s{0,9}transparent|"
     r"(?<![-\w])height\s{0,9}:\s{0,9}0(?![.\d]*[1-9]).{0,200}overflow\s{0,9}:\s{0,9}hidden|"
     r"overflow\s{0,9}:\s{0,9}hidden.{0,200}(?<![-\w])height\s{0,9}:\s{0,9}0(?![.\d]*[1-9])",
     re.IGNORECASE,
 )
+# Letters without a size: what MJML and others write around blocks, each of which then says what size its letters have.
+_TINY: Final = re.compile(r"font-size\s{0,9}:\s{0,9}0(?![.\d]*[1-9])", re.IGNORECASE)
+_SIZED: Final = re.compile(
+    r"(?<![-\w])font(?:-size)?\s{0,9}:[^;]{0,100}?(?:[1-9][\d.]{0,9}\s{0,9}(?:p[xtc]|rem|[cm]m|in|v[wh])|medium|small|large)",
+    re.IGNORECASE,
+)
+_NOT_IN_OUTLOOK: Final = re.compile(r"mso-hide\s{0,9}:\s{0,9}all", re.IGNORECASE)  # others show a link, as a button
+
+# How an element is hidden: not at all, for Outlook unless it is a link, until a size is given, with all that is in it.
+_SHOWN, _NO_BUTTON, _UNSIZED, _GONE = range(4)
 
 # Containers of older messages, by client. `HISTORY`: all that follows is old (Outlook writes it after a marker).
 HISTORY_IDS: Final = frozenset(
@@ -39,6 +49,7 @@ CITE_CLASSES: Final = frozenset(
 )
 
 
+_MAX_MARKS: Final = 30  # `> ` or indents before one line: thousands of them make a bomb of a small mail
 _BESIDE: Final = ("solid", "border-left", "border-inline")
 
 
@@ -52,7 +63,7 @@ class Renderer:
 
     def __init__(self, *, look_inside: bool = True) -> None:
         self.look_inside = look_inside
-        self.said: dict[str, tuple[bool, bool, bool, bool]] = {}  # attributes -> what they say; styles repeat
+        self.said: dict[str, tuple[int, bool, bool, bool, bool]] = {}  # attributes -> what they say; styles repeat
         self.lines: list[str] = []
         self.line: list[str] = []
         self.blank = True  # an empty line is already there (or nothing at all)
@@ -65,7 +76,8 @@ class Renderer:
         self.pre = 0
         self.preformatted = False  # somewhere in this html
         self.hidden = 0
-        self.links: list[tuple[str, int]] = []
+        self.unsized: list[bool] = []  # from the outermost element with letters without a size on: are these such?
+        self.links: list[tuple[str, int, int]] = []  # where it leads, and at which line and piece it began
         self.starts: dict[str, Callable[[str, str], None]] = {
             **dict.fromkeys(tags.BLOCKS, self._open_block),
             **dict.fromkeys(tags.SPACED, self._open_spaced),
@@ -93,7 +105,7 @@ class Renderer:
                 self._end(tag[1:])
             else:
                 self._start(tag)
-            if text and not self.hidden:
+            if text and not self.hidden and not (self.unsized and self.unsized[-1]):
                 self.words(text)
         self.flush()
         return "\n".join(self.lines).strip("\n")
@@ -105,13 +117,21 @@ class Renderer:
             return
         if attributes and self.look_inside and self._telling(name, attributes):
             return
+        if self.unsized and name not in tags.VOID:
+            hides, sized, *_ = self._said(attributes)
+            self.unsized.append(hides == _UNSIZED or (self.unsized[-1] and not sized))
         if (handler := self.starts.get(name)) is not None:
             handler(name, attributes)
 
     def _end(self, name: str) -> None:
         if self.hidden:
             self.hidden -= 1
-        elif (handler := self.ends.get(name)) is not None:
+            return
+        if self.unsized:
+            self.unsized.pop()
+            if len(self.unsized) == 1:
+                self.unsized.pop()
+        if (handler := self.ends.get(name)) is not None:
             handler(name)
 
     def words(self, raw: str) -> None:
@@ -148,15 +168,18 @@ class Renderer:
             if INDENT in text:
                 text = text.replace(INDENT, " ")
         if text or (keep and not self.blank):
-            self.lines.append(("> " * self.quote + text).rstrip() if self.quote else text)
+            self.lines.append((self._marks() + text).rstrip() if self.quote else text)
             self.blank = not text
 
     def paragraph(self) -> None:
         if self.line:
             self.flush()
         if not self.blank:
-            self.lines.append(("> " * self.quote).rstrip())
+            self.lines.append(self._marks().rstrip())
             self.blank = True
+
+    def _marks(self) -> str:
+        return "> " * min(self.quote, _MAX_MARKS)
 
     # -- what opens -----------------------------------------------------------------------------------------------
 
@@ -168,7 +191,9 @@ class Renderer:
             self.line.append("\t")
 
     def _open_link(self, _name: str, attributes: str) -> None:
-        self.links.append((_attribute("href", attributes), len(self.line)))
+        if len(self.line) < 5 and not any(self.line):
+            self.line = []  # pieces of nothing are no words before the link
+        self.links.append((_attribute("href", attributes), len(self.lines), len(self.line)))
 
     def _picture(self, _name: str, attributes: str) -> None:
         if self.links:  # a picture that is a button; others are decoration
@@ -206,7 +231,7 @@ class Renderer:
             self._bullet()
 
     def _bullet(self) -> None:
-        indent = INDENT * 2 * (len(self.lists) - 1)
+        indent = INDENT * 2 * min(len(self.lists) - 1, _MAX_MARKS)
         if self.lists and self.lists[-1] > 0:
             self.line.append(f"{indent}{self.lists[-1]}. ")
             self.lists[-1] += 1
@@ -217,11 +242,10 @@ class Renderer:
 
     def _telling(self, name: str, attributes: str) -> bool:
         """Look at what the attributes say about hiding and citing; True when the element is hidden."""
-        said = self.said.get(attributes)
-        if said is None:
-            said = self.said[attributes] = _read_attributes(attributes)
-        hides, is_history, cites, indents = said
-        if hides and name not in tags.VOID:
+        hides, _, is_history, cites, indents = self._said(attributes)
+        if hides == _UNSIZED and not self.unsized and name not in tags.VOID:
+            self.unsized.append(False)
+        elif hides not in (_SHOWN, _UNSIZED) and name not in tags.VOID and not (hides == _NO_BUTTON and name == "a"):
             self.hidden = 1
             return True
         if is_history and not self.quote:
@@ -235,6 +259,12 @@ class Renderer:
             self.quote += 1
             self.citing = True  # `_open_block`, next, notes which div it was
         return False
+
+    def _said(self, attributes: str) -> tuple[int, bool, bool, bool, bool]:
+        said = self.said.get(attributes)
+        if said is None:
+            said = self.said[attributes] = _read_attributes(attributes)
+        return said
 
     # -- what closes ----------------------------------------------------------------------------------------------
 
@@ -256,19 +286,32 @@ class Renderer:
     def _close_link(self, _name: str) -> None:
         if not self.links:
             return
-        href, index = self.links.pop()
+        href, start, index = self.links.pop()
         if not href.startswith(("http://", "https://")) or len(href) > 500:
             return
-        label = "".join(self.line[index:]).strip()
         bare = href.partition("://")[2].rstrip("/")
-        if label and bare not in label:
-            self.line.append(f" <{href}>")
+        if len(self.lines) == start:
+            label = "".join(self.line[index:]).strip()
+            if label and bare not in label:
+                self.line.append(f" <{href}>")
+            return
+        # A block stands in it, as in buttons that are tables: its words are in finished lines.
+        self.flush()
+        first = start + (index > 0)  # what stood on the line before the link is not its own
+        last = len(self.lines) - 1
+        while last >= first and not self.lines[last].strip("> "):
+            last -= 1
+        words = self.lines[last] if last >= first else ""
+        if words and words != HISTORY and bare not in words:
+            self.lines[last] = f"{words} <{href}>"
 
 
-def _read_attributes(attributes: str) -> tuple[bool, bool, bool, bool]:
-    """Whether an element with these is hidden, begins the older messages, cites one, or (a blockquote) only indents."""
+def _read_attributes(attributes: str) -> tuple[int, bool, bool, bool, bool]:
+    """How an element with these is hidden, and whether it gives its letters a size, begins the older messages, cites
+    one, or (a blockquote) only indents."""
     values = dict(_ATTRIBUTE.findall(attributes))
-    hides = "hidden" in values or ("style" in values and _HIDDEN.search(values["style"]) is not None)
+    style = values.get("style", "")
+    hides = _hiding(style) if "hidden" not in values else _GONE
     classes = values.get("class", "").split()
     is_history = (
         values.get("id") in HISTORY_IDS
@@ -276,9 +319,19 @@ def _read_attributes(attributes: str) -> tuple[bool, bool, bool, bool]:
         or any(item in HISTORY_CLASSES for item in classes)
     )
     # What the indent button of editors makes: a style and nothing else, without the rule that stands beside quotes.
-    style = values.get("style", "")
     indents = bool(style) and values.keys() <= {"style", "dir"} and not any(word in style for word in _BESIDE)
-    return hides, is_history, any(item in CITE_CLASSES for item in classes), indents
+    sized = hides < _UNSIZED and bool(style) and _SIZED.search(style) is not None
+    return hides, sized, is_history, any(item in CITE_CLASSES for item in classes), indents
+
+
+def _hiding(style: str) -> int:
+    if not style:
+        return _SHOWN
+    if _HIDDEN.search(style):
+        return _GONE
+    if _TINY.search(style):
+        return _UNSIZED
+    return _NO_BUTTON if _NOT_IN_OUTLOOK.search(style) else _SHOWN
 
 
 def _attribute(name: str, attributes: str) -> str:

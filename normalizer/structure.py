@@ -250,17 +250,30 @@ class Tree:
         """Lines that may be delimiters: (where, what follows the dashes, where the next line begins)."""
         data = self.data
         position = start if data[start : start + 2] == b"--" else data.find(b"\n--", start) + 1
-        while position > 0 or (position == 0 and data[:2] == b"--"):
+        if not position and (start or data[:2] != b"--"):
+            return  # nothing was found; a delimiter above `start` is none
+        while True:
             match = _DELIMITER.match(data, position)
             after = position + 2
             if match is not None:
                 after = match.end()
                 yield position, match.group(1).rstrip(), after
             position = data.find(self.sought, max(after - 1, 0)) + 1
+            if not position:
+                return
 
     def content(self, part: Part) -> bytes:
         """The part's bytes, transfer encoding undone."""
-        return encodings.undo_encoding(self.data, part.start, part.end, part.encoding, self.problem)
+        end = part.end
+        if part.encoding == "base64" and part.content_type in ("text/plain", "text/html"):
+            end = encodings.plain_tail(self.data, part.start, part.end)
+        data = encodings.undo_encoding(self.data, part.start, end, part.encoding, self.problem)
+        if end < part.end:
+            self.problem("mime_ambiguous", "below its base64 a text goes on unencoded, as footers do; both are read")
+            tail = self.data[end : part.end]
+            if tail.isascii() and b"\x00" not in data:  # not below UTF-16
+                data = data.rstrip(b"\r\n") + b"\n\n" + tail
+        return data
 
     def text_of(self, part: Part, data: bytes) -> str:
         """Its characters, line ends as `\\n`, without control characters."""

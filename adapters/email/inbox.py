@@ -383,7 +383,7 @@ def _delivery_key(mail: mime.Mail, external_id: str, author: Author, text: str, 
 
 def _with_what_was_said(draft: MessageDraft, arrival: Arrival, raw: Raw) -> MessageDraft:
     """The message with what its provider adds, and with the post itself where that is all we have of the mail."""
-    changes: dict[str, Any] = {"fields": {**draft.fields, **arrival.fields}}
+    changes: dict[str, Any] = {"fields": {**draft.fields, **clean_json(arrival.fields)}}
     if arrival.problems:
         changes["problems"] = (*draft.problems, *arrival.problems)
     if arrival.suspend and not draft.suspend:

@@ -447,3 +447,8 @@ async def test_without_topics_the_inbox_listens_to_none() -> None:
     assert raw.request is not None
     with pytest.raises(Refused, match="set ses_topics"):
         await adapter.prepare(raw.request)
+
+
+async def test_what_amazon_says_is_cleaned_as_all_words_are(amazon: tuple[Amazon, Email]) -> None:
+    draft = await read(amazon[1], received().replace("d6iitobk75ur", "a\\u0000b"))
+    assert draft.fields["ses"]["message_id"] == "ab"  # PostgreSQL keeps no NUL: the message would be a dead letter

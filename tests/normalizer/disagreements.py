@@ -151,6 +151,7 @@ REPLY_POLICY: dict[str, str] = {
     "crisp-erp/email_2#test_reads_bottom_post": "the same mail, the same first piece",
     "crisp-erp/email_7#test_email_with_italian": WRAPPED,
     "crisp-erp/email_8#test_email_with_dutch": WRAPPED,
+    "crisp-erp/email_15#test_email_sent_from_my": "sentences below the line of a phone are the customer's",
     "crisp-erp/email_with_regards#text_email_regards": "`Regards, John Doe` without any mark is the customer's own",
 }
 

@@ -1,5 +1,7 @@
 """Addresses that resist spoofing, numbers in E.164, reply tokens that only we can make."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,3 +107,32 @@ def test_a_token_of_an_unknown_key_is_nobodys() -> None:
 def test_only_plain_ticket_ids_are_signed(ticket: str) -> None:
     with pytest.raises(ValueError, match="lower-case"):
         addresses.make_reply_token(ticket, b"k")
+
+
+def test_quotes_that_nobody_closed_are_looked_at_once() -> None:
+    header = '"' + '\\"' * 30_000 + "x, Anna <anna@customer.example>"
+    started = time.process_time()
+    assert [item.value for item in addresses.parse_addresses(header)] == ["anna@customer.example"]
+    assert time.process_time() - started < 2.0  # their ends were looked for each time, which took 24 s
+
+
+def test_a_comment_without_an_end_hides_no_address() -> None:
+    assert addresses.parse_addresses("Anna (home <anna@customer.example>, Bob <bob@x.org>") == [
+        ("anna@customer.example", "Anna (home"),
+        ("bob@x.org", "Bob"),
+    ]
+    assert addresses.parse_addresses("anna@customer.example (Anna") == [("anna@customer.example", "Anna")]
+    assert addresses.parse_addresses("(" * 60_000 + "<") == []
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Anna :) <anna@x.org>", [("anna@x.org", "Anna :)")]),
+        ("Muster GmbH: Anna <anna@x.org>", [("anna@x.org", "Muster GmbH: Anna")]),
+        ("Friends: Anna <anna@x.org>, Bob <bob@x.org>;", [("anna@x.org", "Anna"), ("bob@x.org", "Bob")]),
+        ("Friends: anna@x.org", [("anna@x.org", "")]),
+    ],
+)
+def test_a_colon_in_a_name_begins_no_group(header: str, expected: list[tuple[str, str]]) -> None:
+    assert addresses.parse_addresses(header) == expected

@@ -81,3 +81,9 @@ def test_never_raises_and_gives_encodable_text(data: bytes, declared: str | None
     text, _ = charset.decode(data, declared)
     text.encode("utf-8")
     charset.decode_header_bytes(data, declared).encode("utf-8")
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("label", ["utf-16", "UTF16", "ucs2"])
+def test_utf_16_without_its_mark_is_read_in_the_order_it_was_written(codec: str, label: str) -> None:
+    assert charset.decode("Größe: 12 € für uns".encode(codec), label) == ("Größe: 12 € für uns", False)

@@ -142,3 +142,34 @@ def test_floods_end(html: str) -> None:
 def test_any_markup_is_read(html: str) -> None:
     markup.to_text(html)
     markup.sanitise(html)
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        # MJML: the cell has no letters of its own, the block in it has.
+        ('<table><td style="font-size:0px"><div style="font-size:13px">seen</div></td></table>', "seen"),
+        ('<div style="font-size:0">no<span style="font-size:1rem">A<i>b</i></span>no</div>end', "Ab\nend"),
+        ('<table><td style="font-size:0"><b style="font:12px Arial">A</b></td><td>B</td></table>', "A\tB"),
+        ('<p style="font-size:0">no <i style="font-size:1em">no</i> <b style="font-size:0.0pt">no</b></p>end', "end"),
+        ('<p style="font-size:0">no <i style="display:none;font-size:9px">no</i>no</p>end', "end"),
+        ('<a href="https://x.example" style="mso-hide:all">Pay</a><p style="mso-hide:all">no</p>', "Pay"),
+    ],
+)
+def test_text_whose_size_is_given_further_in_is_seen(html: str, text: str) -> None:
+    assert markup.to_text(html).replace(" <https://x.example>", "") == text
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ('<a href="https://x.example/p"><div>Pay</div></a>end', "Pay <https://x.example/p>\nend"),
+        ('<a href="https://x.example/p"><table><tr><td>Pay</td></tr></table></a>', "Pay <https://x.example/p>"),
+        ('<a href="https://x.example/p"><p>Pay</p><p>now</p></a>', "Pay\n\nnow <https://x.example/p>"),
+        ('one<a href="https://x.example/p"><div></div></a>', "one"),
+        ('<a href="https://x.example/p"><div>x.example/p</div></a>', "x.example/p"),
+        ('<blockquote><a href="https://x.example/p"><div>Pay</div></a></blockquote>', "> Pay <https://x.example/p>"),
+    ],
+)
+def test_where_a_link_around_a_block_leads(html: str, text: str) -> None:
+    assert markup.to_text(html) == text

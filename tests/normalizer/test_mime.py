@@ -376,3 +376,40 @@ def test_no_damage_to_a_real_mail_raises(seed: int) -> None:
         if not whole:
             break
     read_anything(bytes(whole))
+
+
+@pytest.mark.parametrize("first", ["--B: x", "--B", "--C", "--"])
+def test_a_mail_that_begins_as_a_delimiter_is_read_to_its_end(first: str) -> None:
+    head = f"{first}\nFrom: a@x.org\nContent-Type: multipart/mixed; boundary=B\n\n"
+    assert mime.parse(f"{head}--B\n\nHello\n".encode()).letter.strip() == "Hello"  # it was read for ever
+    assert mime.parse(f"{head}Hello\n".encode()).letter.strip() == "Hello"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Subject: hi\n \nFrom: a@x.org\nTo: b@x.org",
+        "Subject: hi\nReferences: <a@x.org>\n \n <b@x.org>\n\t\n <c@x.org>\nFrom: a@x.org",
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_fold_that_holds_only_spaces_ends_no_header(head: str, end: str) -> None:
+    read = mime.parse(f"{head}\n\nHello\n".replace("\n", end).encode())
+    assert (read.subject, read.raw("from"), read.letter.strip()) == ("hi", "a@x.org", "Hello")
+
+
+def test_spaces_in_place_of_the_empty_line_end_the_header() -> None:
+    assert mime.parse(b"From: a@x.org\n \nHello\n\nNote: x\n").letter.strip() == "Hello\n\nNote: x"
+    assert mime.parse(b"From: a@x.org\n \n  Hello\n\nyou\n").letter.strip() == "Hello\n\nyou"
+    assert mime.parse(b"From: a@x.org" + b"\n \n x" * 20_000).letter
+
+
+@pytest.mark.parametrize("text", ["Grüße, die Lampe ist kaputt.\n", "Grüße, die Lampe.", "Grüße, die Lampe\n"])
+@pytest.mark.parametrize("footer", ["____________\nlist@x.org mailing list\n", "-- \nThis mail was scanned.\n"])
+def test_a_footer_that_was_written_below_base64_spoils_nothing(text: str, footer: str) -> None:
+    coded = base64.encodebytes(text.encode()).decode()
+    lines = ("Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: base64", "")
+    read = mime.parse(mail(*lines, coded + footer))
+    assert read.letter.startswith(text.strip())
+    assert read.letter.rstrip().endswith(footer.strip())
+    assert mime.parse(mail(*lines, coded.replace("d", "*d", 1))).letter.strip() == text.strip()

@@ -49,3 +49,23 @@ def test_the_line_is_a_signature_below_words_and_stands_alone_without_any(langua
     below = quoting.split(f"New words.\n\n{line}\n")
     assert (below.reply, below.signature) == ("New words.", line)
     assert quoting.split(line).reply == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "From my iPhone I cannot log in at all, it says error 5.",
+        "Yahoo mail on my phone does not show your messages.",
+        "Sent from Outlook yesterday and never arrived, can you check order 55?",
+        "Sent with the app on Monday, tracking number 123.",
+        "Sent via gmail, did it arrive?",
+    ],
+)
+def test_what_customers_say_of_their_phones_is_theirs(line: str) -> None:
+    assert quoting.split(f"Hello\n\nIt is broken.\n{line}") == (f"Hello\n\nIt is broken.\n{line}", "", "")
+
+
+@pytest.mark.parametrize("below", ["P.S. please also cancel order 55", "PS: two lamps", "Can you call me back today?"])
+def test_what_customers_write_below_the_line_of_their_phone_is_theirs(below: str) -> None:
+    assert below in quoting.split(f"It works.\n\nSent from my iPhone\n\n{below}\n").reply
+    assert quoting.split("It works.\n\nSent from my iPhone\n\nAnna Muster\n+49 30 1234\n").reply == "It works."

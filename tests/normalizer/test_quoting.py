@@ -213,3 +213,13 @@ def test_no_word_is_lost(text: str, language: str) -> None:
     kept = " ".join(quoting.split(whole))
     assert set(whole.replace("\x02", "").split()) <= set(kept.replace("\x02", "").split())
     assert quoting.split(text).reply or not text.replace("\x02", "").strip()
+
+
+@pytest.mark.parametrize("rule", ["-" * 40, "-" * 72, "_" * 20, "_" * 32])
+def test_lines_that_people_draw_hide_nothing(rule: str) -> None:
+    text = f"My order:\n{rule}\nApples 3\nPears 4\n{rule}\nShip it to my new address."
+    assert quoting.split(text) == (text, "", "")
+    assert quoting.split(f"New words.\n{rule}\nFrom: a@x.org\nTo: b@y.org\n\nOld").reply == "New words."
+    assert quoting.split(f"New words.\n\n{rule}\n\n> Old").reply == "New words."
+    assert quoting.split(f"New words.\n{rule}\ndev mailing list\nTo unsubscribe: x@y.org").reply == "New words."
+    assert quoting.split(f"{rule}\n" * 3_000).reply

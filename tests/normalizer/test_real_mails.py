@@ -164,3 +164,12 @@ def test_a_soft_line_break_with_spaces_behind_it() -> None:
 def test_a_boundary_in_single_quotes() -> None:
     assert mail("Content-Type: multipart/mixed; boundary='B'", "--B\n\nHello\n--B--").letter == "Hello"
     assert mail("Content-Type: multipart/mixed; boundary='B'", "--'B'\n\nHello\n--'B'--").letter == "Hello"
+
+
+@pytest.mark.parametrize("plain", ["\u200b", "\u00a0\u200c\u200c \ufeff\n", "\u200e\n\n\u00ad"])
+def test_a_plain_alternative_of_nothing_that_is_seen_gives_way_to_the_html(plain: str) -> None:
+    head = "Content-Type: multipart/alternative; boundary=B"
+    kind = "Content-Type: text/plain; charset=utf-8"
+    page = "Content-Type: text/html\n\n<p>My lamp is broken.</p>"
+    assert mail(head, f"--B\n{kind}\n\n{plain}\n--B\n{page}\n--B--").letter == "My lamp is broken."
+    assert mail(kind, plain).letter.strip() == plain.strip()
