@@ -351,6 +351,13 @@ def test_a_call_nobody_finished_telling_us_about_is_a_missed_call(conn: Connecti
     assert conn.scalar(select(t.comments.c.text)) == "Voicemail (transcription not available)"
 
 
+def test_a_silent_call_is_found_among_many_of_our_own(conn: Connection) -> None:
+    ours = [update_of(f"CA1{number:03}", "call.started", direction="outbound-api") for number in range(100)]
+    run(conn, [*ours, update_of("CA9", "call.started"), update_of("CA8", "call.started", direction="")])
+    silent = overdue_stories(conn, START + timedelta(minutes=16))
+    assert [update.about for update in silent] == ["call:CA8", "call:CA9"]
+
+
 def test_a_dead_letter_keeps_its_receipt_and_can_come_back(conn: Connection) -> None:
     message = mail("a@x", "alice")
     row = {
