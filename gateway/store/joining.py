@@ -77,7 +77,10 @@ def part(hand: Hand, changes: Row) -> int:
     _set(conn, t.identities.c.customer_id, changes["identities"], target, source)
     _give_back(conn, changes, source, target)
     _restore_customer(conn, changes, target, now)
-    alone = {"merged_into": None, "external_id": changes["external_id"], "updated_at": now}
+    external_id = changes["external_id"]
+    if external_id and conn.scalar(select(columns.id).where(columns.external_id == external_id)) is not None:
+        external_id = None  # the company has given it to somebody else since
+    alone = {"merged_into": None, "external_id": external_id, "updated_at": now}
     conn.execute(update(t.customers).where(columns.id == source).values(alone))
     _decline(hand, source, target)
     return int(source)

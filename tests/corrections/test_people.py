@@ -234,6 +234,20 @@ async def test_joined_and_parted_again_leaves_no_trace(store: Store) -> None:
     await store.write(run)
 
 
+async def test_a_number_that_is_somebody_elses_by_now_stays_theirs(store: Store) -> None:
+    def run(conn: Connection) -> list[str | None]:
+        receive(conn, MAIL, mail("p@x", "pia", text="private"), mail("q@x", "bob", text="hello"))
+        update_customer(conn, 2, Profile(external_id="77"), actor="crm", now=NOW)
+        event = merge_users(conn, 2, 1)
+        update_customer(conn, 1, Profile(external_id="78"), actor="crm", now=NOW)
+        update_customer(conn, 3, Profile(external_id="77"), actor="crm", now=NOW)
+        undo(conn, event, actor="bert", now=NOW)
+        assert customer_survivor(conn, 2) == 2
+        return list(conn.scalars(select(t.customers.c.external_id).order_by(t.customers.c.id)))
+
+    assert await store.write(run) == ["78", None, "77"]
+
+
 async def test_what_was_written_since_goes_back_with_its_identity(store: Store) -> None:
     def run(conn: Connection) -> tuple[list[Any], list[Any]]:
         receive(conn, MAIL, mail("p@x", "pia", text="private"))
