@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -127,6 +129,27 @@ def test_cursor_carries_its_row(moment: datetime, ident: int) -> None:
     assert decode_cursor(ORDER, cursor) == (moment, ident)
     with pytest.raises(BadCursorError):
         decode_cursor(tickets.order("id"), cursor)
+
+
+def pack(*parts: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
+
+
+@pytest.mark.usefixtures("ids")
+@pytest.mark.parametrize(
+    ("path", "cursor"),
+    [
+        ("tickets", pack("id", "2026-01-01T00:00:00+00:00", 1)),
+        ("tickets?sort=updated_at", pack("updated_at", 5, 1)),
+        ("tickets?sort=updated_at", pack("updated_at", "2026-01-01T00:00:00", 1)),
+        ("tickets?sort=updated_at", pack("updated_at", "0001-01-01T00:00:00+23:59", 1)),
+        ("tickets?sort=-updated_at", pack("-updated_at", "9999-12-31T23:59:59-23:59", 1)),
+    ],
+)
+async def test_a_crafted_cursor_is_refused(get: Any, path: str, cursor: str) -> None:
+    joined = "&" if "?" in path else "?"
+    status, body, _ = await get(f"/api/v2/{path}{joined}page[after]={cursor}")
+    assert (status, body["error"]) == (400, "InvalidPaginationParameter")
 
 
 async def test_export_and_history(store: Any, ids: dict[str, Any]) -> None:
