@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, update
 
+from gateway.store import tables as t
 from gateway.store import tickets
 from gateway.store.paging import Ask, BadCursorError, decode_cursor, encode_cursor
 from tests.api import seed
@@ -112,6 +114,29 @@ async def test_incremental_export_ends_and_goes_on_later(get: Any, store: Any) -
     _, body, _ = await get(f"/api/v2/incremental/tickets/cursor?start_time={start + 86400}")
     assert (body["tickets"], body["end_of_stream"]) == ([], True)
     assert body["after_cursor"]
+
+
+async def test_incremental_export_misses_nothing_that_was_begun_earlier_and_finished_later(
+    get: Any, store: Any
+) -> None:
+    """Two workers: the one that began first commits last, behind the cursor that was handed out meanwhile."""
+    now = datetime.now(UTC)
+
+    def add(conn: Connection, begun: datetime) -> int:
+        return seed.Desk(conn, begun).ticket("form", "contact", "late", None)
+
+    old = await store.write(add, now - timedelta(hours=1))
+    second = await store.write(add, now)
+    path = f"/api/v2/incremental/tickets/cursor?start_time={int(now.timestamp()) - 7200}"
+    _, body, _ = await get(path)
+    assert [row["id"] for row in body["tickets"]] == [old]
+    first = await store.write(add, now - timedelta(seconds=5))
+    # A minute and a bit later:
+    for ident, at in ((second, now - timedelta(seconds=65)), (first, now - timedelta(seconds=70))):
+        changed = update(t.tickets).where(t.tickets.c.id == ident).values(updated_at=at)
+        await store.write(Connection.execute, changed)
+    _, body, _ = await get(f"/api/v2/incremental/tickets/cursor?cursor={body['after_cursor']}")
+    assert ([row["id"] for row in body["tickets"]], body["end_of_stream"]) == ([first, second], True)
 
 
 ORDER = tickets.order("-updated_at")
