@@ -248,7 +248,11 @@ class _Writing:
 
     def _write_evidence(self) -> None:
         keys: Rows = [
-            {"id": self._take(t.thread_keys), "comment_id": None, **evidence_row(row, row.ticket)}
+            {
+                "id": self._take(t.thread_keys),
+                "comment_id": None,
+                **evidence_row(row, self.known.world.find(row.ticket)),
+            }
             for row in self.known.cited_tickets
         ]
         people: dict[tuple[int, str], None] = {}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, event, func, select
 from sqlalchemy.pool import StaticPool
 
+from gateway.ids import uuid7
 from gateway.store import tables as t
 from gateway.store.ledger import record_dead
 from gateway.store.overdue import overdue_stories
@@ -55,8 +56,6 @@ def clear(conn: Connection) -> None:
 
 
 def update_of(call: str, event_name: str, *, opens: bool = False, **facts: object) -> Item:
-    from gateway.ids import uuid7
-
     draft = UpdateDraft(
         kind="call",
         about=f"call:{call}",
@@ -245,6 +244,16 @@ def test_one_case_ends_when_it_is_solved(conn: Connection) -> None:
     conn.execute(t.tickets.update().values(status="solved"))
     [result] = run(conn, [mail("b@x", "alice", trust="verified", one_case=True)]).values()
     assert result.outcome == "ticketed"
+
+
+def test_a_token_first_cited_by_what_merges_its_ticket(conn: Connection) -> None:
+    """The number leads on from then, for everybody who takes part."""
+    run(conn, [mail("a@x", "alice")], [mail("b@x", "alice", cc=["bob"])])
+    again = mail("b@x", "alice", cc=["bob"])
+    results = run(conn, [mail("c@x", "alice", refs=["a@x"], token=2), again], [mail("d@x", "bob", token=2)])
+    assert [result.outcome for result in results.values()] == ["appended", "duplicate", "appended"]
+    assert set(conn.scalars(select(t.receipts.c.ticket_id))) == {1}
+    assert set(conn.scalars(select(t.thread_keys.c.ticket_id))) == {1}
 
 
 def test_a_token_of_a_merged_or_unknown_ticket(conn: Connection) -> None:
