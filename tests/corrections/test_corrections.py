@@ -210,6 +210,26 @@ async def test_what_somebody_answered_while_two_tickets_were_merged_by_mistake_i
     assert people == ["email:alice@example.test"]
 
 
+@pytest.mark.parametrize("name", ["split", "merge", "merged by evidence"])
+async def test_a_notice_admits_nobody_whatever_is_corrected(store: Store, name: str) -> None:
+    """Whoever was sent a mail of ours knows its token; what answers by itself with it brings nobody in."""
+
+    def run(conn: Connection) -> int | None:
+        record(conn, [mail("a@x", "alice"), mail("b@x", "alice", refs=["a@x"]), mail("c@x", "alice")], NOW)
+        record(conn, [mail("v@x", "mallory", cc=["eve"], token=1, machine="vacation")], NOW)
+        if name == "split":
+            split(conn, 1, 2, following=False, **BY)
+        elif name == "merge":
+            merge(conn, 1, [2], **BY)
+        else:
+            record(conn, [mail("d@x", "alice", refs=["a@x", "c@x"])], LATER)
+        return record(conn, [mail("x@x", "mallory", refs=["a@x"])], LATER)[0].ticket_id
+
+    assert await store.write(run) != 1
+    people = await store.read(lambda conn: conn.scalars(select(t.participants.c.identity).filter_by(ticket_id=1)).all())
+    assert people == ["email:alice@example.test"]
+
+
 async def test_the_number_of_an_undone_split_leads_to_where_it_came_from(store: Store) -> None:
     await store.write(fill)
     done = await store.write(CORRECTIONS["split one"][0])
