@@ -184,6 +184,24 @@ async def test_what_came_since_goes_back_with_what_it_answers(store: Store, name
     assert row.customer_waits_since is not None
 
 
+@pytest.mark.parametrize("way", ["split", "move"])
+async def test_a_ticket_is_not_left_to_somebody_who_wrote_nothing_of_it(store: Store, way: str) -> None:
+    """Alice's older ticket was merged into Mallory's, and what Mallory wrote leaves it again."""
+
+    def run(conn: Connection) -> dict[str, set[Any]]:
+        record(conn, [mail("a@x", "alice"), mail("m@x", "mallory"), mail("b@x", "bob")], NOW)
+        merge(conn, 2, [1], **BY)
+        before = image(conn)
+        done = split(conn, 2, 2, following=False, **BY) if way == "split" else move(conn, 2, 2, 3, **BY)
+        row = ticket_row(conn, 2)
+        assert (row.subject, row.requester_id) == ("about a@x", 1)
+        undo(conn, done.event_id, **BY)
+        assert image(conn) == before
+        return before
+
+    assert await store.write(run)
+
+
 ANSWERS = {
     "by the token of the ticket": mail("r@x", "bob", token=2, text="an answer", minute=9),
     "by the token of one that led to it": mail("r@x", "bob", token=3, text="an answer", minute=9),
