@@ -246,6 +246,13 @@ def test_one_case_ends_when_it_is_solved(conn: Connection) -> None:
     assert result.outcome == "ticketed"
 
 
+def test_a_customer_waits_since_the_first_of_their_words_whatever_came_first(conn: Connection) -> None:
+    run(conn, [mail("b@x", "alice", refs=["a@x"], minute=9)], [mail("a@x", "alice", minute=2)])
+    run(conn, [mail("c@x", "alice", refs=["a@x"], minute=20)], [mail("d@x", "x", refs=["a@x"], machine="bounce")])
+    waits = conn.scalar(select(t.tickets.c.customer_waits_since).where(t.tickets.c.id == 1))
+    assert waits == START + timedelta(minutes=2)
+
+
 def test_a_token_first_cited_by_what_merges_its_ticket(conn: Connection) -> None:
     """The number leads on from then, for everybody who takes part."""
     run(conn, [mail("a@x", "alice")], [mail("b@x", "alice", cc=["bob"])])
