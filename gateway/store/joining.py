@@ -102,6 +102,7 @@ def _move_everything(hand: Hand, source: Row, target: Row) -> Row:
     conn, now = hand.conn, hand.now
     old, new = source["id"], target["id"]
     changes: Row = {"source": old, "target": new, "external_id": source["external_id"]}
+    changes["last_ticket"] = conn.scalar(select(func.max(t.tickets.c.id))) or 0
     for name, column in (
         ("identities", t.identities.c.customer_id),
         ("comments", t.comments.c.author_id),
@@ -131,7 +132,8 @@ def _move_everything(hand: Hand, source: Row, target: Row) -> Row:
 
 
 def _give_back(conn: Connection, changes: Row, source: int, target: int) -> None:
-    """Comments that were the source's, and those its identities have written since; tickets by who opened them."""
+    """Comments that were the source's, and those its identities have written since; tickets that were, and of those
+    since by who opened them: one of the target's may hold what was merged into it."""
     comments, tickets = t.comments.c, t.tickets.c
     back = list(changes["comments"])
     mine = conn.execute(
@@ -144,7 +146,7 @@ def _give_back(conn: Connection, changes: Row, source: int, target: int) -> None
     firsts = (
         select(func.min(comments.id))
         .join(t.tickets, tickets.id == comments.ticket_id)
-        .where(tickets.requester_id == target)
+        .where(tickets.requester_id == target, tickets.id > changes.get("last_ticket", 0))
         .group_by(comments.ticket_id)
     )
     opened = list(conn.scalars(select(comments.ticket_id).where(comments.id.in_(firsts), comments.author_id == source)))
