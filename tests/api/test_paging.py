@@ -202,6 +202,7 @@ async def test_export_and_history(store: Any, ids: dict[str, Any]) -> None:
     assert [row["id"] for row in await store.read(tickets.chat_history, "chat:website:s1", said[0]["id"])] == [
         said[1]["id"]
     ]
+    assert [row["id"] for row in await store.read(tickets.chat_history, "chat:website:s1", 0, 1)] == [said[1]["id"]]
     assert await store.read(tickets.chat_history, "chat:website:other") == []
     assert await store.read(tickets.chat_history, "") == []
 
