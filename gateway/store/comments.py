@@ -69,8 +69,8 @@ def get_attachment(conn: Connection, attachment_id: int) -> Row | None:
 
 
 def chat_history(conn: Connection, conversation_key: str, after_id: int = 0, limit: int = 200) -> list[Row]:
-    """What was said in one chat, oldest first: for the widget, so only this chat's own comments, never the rest of a
-    ticket that was merged with mail. `conversation_key` is `chat:<inbox>:<session>`."""
+    """What was said last in one chat, oldest first: for the widget, so only this chat's own comments, never the rest
+    of a ticket that was merged with mail. `conversation_key` is `chat:<inbox>:<session>`."""
     said = select(thread_keys.c.comment_id).where(
         thread_keys.c.key == conversation_key,
         thread_keys.c.role == "conversation",
@@ -79,10 +79,10 @@ def chat_history(conn: Connection, conversation_key: str, after_id: int = 0, lim
     query = (
         select(*_COLUMNS)
         .where(comments.c.id > after_id, comments.c.public, comments.c.id.in_(said))
-        .order_by(comments.c.id)
+        .order_by(comments.c.id.desc())
         .limit(limit)
     )
-    return with_attachments(conn, [dict(row) for row in conn.execute(query).mappings()])
+    return with_attachments(conn, [dict(row) for row in conn.execute(query).mappings()][::-1])
 
 
 def export(conn: Connection, after_id: int = 0, limit: int = 1000) -> list[Row]:

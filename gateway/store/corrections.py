@@ -204,10 +204,14 @@ def _open_ticket(hand: Hand, number: int, source: Row, moved: Sequence[Row], una
 def _transfer(hand: Hand, before: Contents, moved: Sequence[Row], source: int, target: int) -> Row:
     """The common part of split and move. Returns what takes it back."""
     conn = hand.conn
+    going = {row["id"] for row in moved}
     opener = before.of(source)[0]["id"]
+    whose = before.tickets[source]["requester_id"]
+    # Its requester may have come with a ticket that was merged into it, and have written nothing of what stays.
+    left = not any(row["author_id"] == whose for row in before.of(source) if row["id"] not in going)
     move_comments(conn, moved, source, target)
     settle(conn, {*before.tickets, target}, before.extras, before.unanswered, hand.take, hand.now)
-    if any(row["id"] == opener for row in moved):
+    if opener in going or left:
         rename(conn, source, headline)
     extras = {str(ident): sorted(people) for ident, people in before.extras.items()}
     return {

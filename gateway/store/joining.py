@@ -77,7 +77,10 @@ def part(hand: Hand, changes: Row) -> int:
     _set(conn, t.identities.c.customer_id, changes["identities"], target, source)
     _give_back(conn, changes, source, target)
     _restore_customer(conn, changes, target, now)
-    alone = {"merged_into": None, "external_id": changes["external_id"], "updated_at": now}
+    external_id = changes["external_id"]
+    if external_id and conn.scalar(select(columns.id).where(columns.external_id == external_id)) is not None:
+        external_id = None  # the company has given it to somebody else since
+    alone = {"merged_into": None, "external_id": external_id, "updated_at": now}
     conn.execute(update(t.customers).where(columns.id == source).values(alone))
     _decline(hand, source, target)
     return int(source)
@@ -99,6 +102,7 @@ def _move_everything(hand: Hand, source: Row, target: Row) -> Row:
     conn, now = hand.conn, hand.now
     old, new = source["id"], target["id"]
     changes: Row = {"source": old, "target": new, "external_id": source["external_id"]}
+    changes["last_ticket"] = conn.scalar(select(func.max(t.tickets.c.id))) or 0
     for name, column in (
         ("identities", t.identities.c.customer_id),
         ("comments", t.comments.c.author_id),
@@ -128,7 +132,8 @@ def _move_everything(hand: Hand, source: Row, target: Row) -> Row:
 
 
 def _give_back(conn: Connection, changes: Row, source: int, target: int) -> None:
-    """Comments that were the source's, and those its identities have written since; tickets by who opened them."""
+    """Comments that were the source's, and those its identities have written since; tickets that were, and of those
+    since by who opened them: one of the target's may hold what was merged into it."""
     comments, tickets = t.comments.c, t.tickets.c
     back = list(changes["comments"])
     mine = conn.execute(
@@ -141,7 +146,7 @@ def _give_back(conn: Connection, changes: Row, source: int, target: int) -> None
     firsts = (
         select(func.min(comments.id))
         .join(t.tickets, tickets.id == comments.ticket_id)
-        .where(tickets.requester_id == target)
+        .where(tickets.requester_id == target, tickets.id > changes.get("last_ticket", 0))
         .group_by(comments.ticket_id)
     )
     opened = list(conn.scalars(select(comments.ticket_id).where(comments.id.in_(firsts), comments.author_id == source)))

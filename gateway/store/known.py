@@ -59,7 +59,9 @@ def load_known(conn: Connection, items: Sequence[Item], clues: Sequence[Clues], 
     lookup = SqlLookup(conn)
     world = World(lookup, rules)
     authors, cited = _authors(items), _cited(clues)
-    wanted = _evidence_about(clues, items) | _nearly_said(clues, world.rules) | _named(items, authors)
+    spells = list(_spells(clues, world.rules))
+    together = spells[0] if len(spells) == 1 else []
+    wanted = _evidence_about(clues, items) | _nearly_said(together, world.rules) | _named(items, authors)
     wanted["numbers"] = cited.keys()
     answers = ask(conn, _QUESTIONS, wanted)
     told = answers[_TOLD]
@@ -70,7 +72,8 @@ def load_known(conn: Connection, items: Sequence[Item], clues: Sequence[Clues], 
     if len(concerning) > crowded.MOST_ROWS:
         concerning = list(crowded.sift(conn, wanted["keys"], wanted["people"]))
     rows = [evidence.Row(*row) for row in (*concerning, *answers[_WORDS], *answers[_SUBJECTS])]
-    tickets = {row.ticket for row in rows} | _hear(world, answers[_SPOKEN], held)
+    spoken = answers[_SPOKEN] if together else _ask_spoken(conn, spells, world.rules)
+    tickets = {row.ticket for row in rows} | _hear(world, spoken, held)
     world.load(rows, _pick(answers[_GROUPS], tickets, lookup))
     known = Known(world, clues={each.message.receipt_id: each for each in clues})
     known.cited_tickets = _load_cited_tickets(world, answers[_CITED], cited)
@@ -98,9 +101,28 @@ def _evidence_about(clues: Sequence[Clues], items: Sequence[Item]) -> dict[str, 
     return found | _around("words", times, ACROSS_CHANNELS_WINDOW) | _around("subjects", times, SUBJECT_WINDOW)
 
 
-def _nearly_said(clues: Sequence[Clues], rules: Rules) -> dict[str, Any]:
-    """What the authors of the batch said around the same time: candidates for a near-duplicate."""
+def _spells(clues: Sequence[Clues], rules: Rules) -> Iterator[list[near.Candidate]]:
+    """What may be nearly what its author said before, each time the window long. More than one only from an archive."""
     said = [each.said for each in clues if each.said and rules.near_ratio and each.said.wording.says_enough]
+    spell: list[near.Candidate] = []
+    for each in sorted(said, key=lambda one: one.at):
+        if spell and each.at - spell[0].at > rules.near_window:
+            yield spell
+            spell = []
+        spell.append(each)
+    if spell:
+        yield spell
+
+
+def _ask_spoken(conn: Connection, spells: Iterable[Sequence[near.Candidate]], rules: Rules) -> Collection[Any]:
+    """Of each time by itself: only the latest words of each author are read, and between two of these times there may
+    be more than that."""
+    answers = (ask(conn, _SPOKEN_ALONE, _nearly_said(spell, rules))[_SPOKEN] for spell in spells)
+    return {row.receipt_id: row for answer in answers for row in answer}.values()
+
+
+def _nearly_said(said: Sequence[near.Candidate], rules: Rules) -> dict[str, Any]:
+    """What the authors of these said around the same time: candidates for a near-duplicate."""
     talkers = {each.author.partition(":")[2] for each in said}
     return {"talkers": talkers} | _around("talkers", [each.at for each in said], rules.near_window)
 
@@ -253,6 +275,7 @@ _CONCERNING: Final = Question(crowded.CONCERNING, ("keys",))
 _WORDS: Final = Question(_recent("words"), ("words",))
 _SUBJECTS: Final = Question(_recent("subjects"), ("subjects",))
 _SPOKEN: Final = Question(_spoken(), ("talkers",))
+_SPOKEN_ALONE: Final = (_SPOKEN,)
 _TOLD: Final = Question(TOLD, ("abouts",))
 _CITED: Final = Question(
     select(_T.id, func.coalesce(_T.merged_into, _T.id).label("ticket_id")).where(one_of(_T.id, "numbers")), ("numbers",)

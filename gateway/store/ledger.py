@@ -17,10 +17,11 @@ from normalizer.message import Tally
 def record_dead(conn: Connection, rows: Iterable[Mapping[str, Any]], now: datetime) -> None:
     """Keep messages that cannot be recorded, whole, with their reason; a receipt already recorded stays as it is.
 
-    Each row: receipt_id, gateway, sequence, channel, inbox, type, body, reason, attempts, received_at.
+    Each row: receipt_id, gateway, sequence, channel, inbox, type, body, reason, attempts, received_at. The last one
+    counts of several with one receipt: a letter that was replayed twice, or published again after a lost confirm.
     """
     lock_ledger(conn)
-    rows = list(rows)
+    rows = list({row["receipt_id"]: row for row in rows}.values())
     keys = ("receipt_id", "gateway", "sequence", "channel", "inbox", "reason", "received_at")
     receipts = [{key: row[key] for key in keys} | {"outcome": "dead", "recorded_at": now} for row in rows]
     existing = set(

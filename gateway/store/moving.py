@@ -102,9 +102,12 @@ _CONTENTS: Final = (
 
 
 def participants(comments: Iterable[Row]) -> set[str]:
-    """From, To and Cc of stored comments, without our own addresses: `clues.participants_of` for rows."""
+    """From, To and Cc of stored comments, without our own addresses: `clues.participants_of` for rows. A machine's
+    answer that a token brought here makes nobody take part."""
     found: set[str] = set()
     for row in comments:
+        if (row["explanation"] or {}).get("rule") == "report":
+            continue
         people = [entry for entry in row["recipients"] or () if isinstance(entry, dict) and entry.get("value")]
         ours = {entry["value"] for entry in people if entry.get("role") == "envelope"}
         named = [(row["author_kind"], row["author_value"])]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+
+from gateway.store.tables import Instant
 
 Row = dict[str, Any]
 
@@ -92,10 +94,10 @@ def decode_cursor(order: Order, cursor: str) -> tuple[Any, int]:
     try:
         packed = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
         name, value, ident = packed
-        value = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except (ValueError, TypeError, RecursionError):
+        value = _moment(value) if isinstance(order.column.type, Instant) else value
+    except (ValueError, TypeError, RecursionError, OverflowError):
         name = value = ident = None
-    if name != _sort_name(order) or not _is_id(ident) or not (_is_id(value) or _is_moment(value)):
+    if name != _sort_name(order) or not _is_id(ident) or not (_is_id(value) or isinstance(value, datetime)):
         raise BadCursorError("this cursor does not belong to this list; start again without one")
     return value, ident
 
@@ -104,8 +106,12 @@ def _is_id(value: object) -> bool:
     return type(value) is int and -MAX_ID <= value <= MAX_ID
 
 
-def _is_moment(value: object) -> bool:
-    return isinstance(value, datetime) and value.tzinfo is not None
+def _moment(value: str) -> datetime:
+    """In UTC, where it may lie outside of the years there are."""
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone")
+    return moment.astimezone(UTC)
 
 
 def _sort_name(order: Order) -> str:

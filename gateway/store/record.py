@@ -248,7 +248,11 @@ class _Writing:
 
     def _write_evidence(self) -> None:
         keys: Rows = [
-            {"id": self._take(t.thread_keys), "comment_id": None, **evidence_row(row, row.ticket)}
+            {
+                "id": self._take(t.thread_keys),
+                "comment_id": None,
+                **evidence_row(row, self.known.world.find(row.ticket)),
+            }
             for row in self.known.cited_tickets
         ]
         people: dict[tuple[int, str], None] = {}
@@ -336,13 +340,14 @@ _T: Final = t.tickets.c
 
 def _grow(given: Mapping[str, ColumnElement[Any]]) -> Update:
     """A ticket is called after its first comment and belongs to whoever wrote that; no subject: neither has changed."""
-    first, last, subject = given["first"], given["last"], given["subject"]
+    first, last, subject, waits = given["first"], given["last"], given["subject"], given["waits"]
+    earlier = _T.customer_waits_since.is_(None) | (_T.customer_waits_since > waits)  # it may have come late
     return (
         update(t.tickets)
         .where(_T.id == given["id"])
         .values(
             comment_count=_T.comment_count + given["count"],
-            customer_waits_since=func.coalesce(_T.customer_waits_since, given["waits"]),
+            customer_waits_since=case((waits.is_not(None) & earlier, waits), else_=_T.customer_waits_since),
             created_at=case((_T.created_at > first, first), else_=_T.created_at),
             updated_at=case((_T.updated_at < last, last), else_=_T.updated_at),
             subject=func.coalesce(subject, _T.subject),

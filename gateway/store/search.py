@@ -239,19 +239,18 @@ def _updated(conn: Connection, term: Term, now: datetime) -> ColumnElement[bool]
 def _moment(column: ColumnElement[Any], term: Term, now: datetime) -> ColumnElement[bool]:
     """A day means all of it; `>4hours` means within the last four hours, as Zendesk reads it."""
     span = _SPAN.fullmatch(term.value.lower())
-    if span:
-        return _compare(column, term.operator, now - timedelta(days=int(span[1]) * _SPAN_DAYS[span[2]]))
     try:
+        if span:
+            return _compare(column, term.operator, now - timedelta(days=int(span[1]) * _SPAN_DAYS[span[2]]))
         moment = datetime.fromisoformat(term.value)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        end = moment + timedelta(days=1 if len(term.value) <= 10 else 0)
     except ValueError:
         raise SearchError(f"{term.field} takes a date such as 2026-01-31 or a span such as 4hours") from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    except OverflowError:
+        raise SearchError(f"{term.field}: {term.value[:40]} is too far away") from None
     if len(term.value) > 10:
         return _compare(column, ">=" if term.operator == ":" else term.operator, moment)
-    try:
-        end = moment + timedelta(days=1)
-    except OverflowError:
-        raise SearchError(f"{term.field}: {term.value} is too far away") from None
     if term.operator == ":":
         return and_(column >= moment, column < end)
     return _compare(column, *{">": (">=", end), "<=": ("<", end)}.get(term.operator, (term.operator, moment)))

@@ -7,6 +7,7 @@ into (DESIGN 7), so that lists do not depend on the order in which deliveries ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, select
@@ -39,6 +40,11 @@ def order(sort: str) -> Order:
 def page_tickets(conn: Connection, ask: Ask, sort: str = "id") -> Page:
     """A page of all tickets, with what their first comments say (see `describe`)."""
     return described(conn, fetch(conn, listed(), order(sort), ask))
+
+
+def changed_tickets(conn: Connection, ask: Ask, until: datetime) -> Page:
+    """A page of those that changed last before a moment, in the order in which they changed."""
+    return described(conn, fetch(conn, listed().where(tickets.c.updated_at <= until), order("updated_at"), ask))
 
 
 def requested_tickets(conn: Connection, customer_id: int, ask: Ask, sort: str = "id") -> Page:
@@ -200,6 +206,7 @@ def _file_counts(conn: Connection, ids: Sequence[int]) -> dict[int, int]:
 
 __all__ = [
     "SORTS",
+    "changed_tickets",
     "channel_counts",
     "chat_history",
     "count_tickets",

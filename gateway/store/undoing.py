@@ -19,6 +19,7 @@ from gateway.store.journal import Done, Hand, by_hand, conflict, from_json, get_
 from gateway.store.moving import ASLEEP, Contents, move_comments, move_keys, read_contents, settle
 from gateway.store.paging import Row
 from gateway.store.writing import insert_new
+from gateway.worker.clues import TICKET_KEY
 
 
 def undo(conn: Connection, event_id: int, *, actor: str, now: datetime) -> Done:
@@ -56,9 +57,10 @@ def _take_back(hand: Hand, changes: Row) -> None:
     extras: dict[int, set[str]] = {}
     for step in reversed(changes["moves"]):
         held = current.of(step["to"])
-        back = held if step["to"] in created else _with_followers(conn, held, step["comments"], changes["last_comment"])
+        names = _names(changes, step["from"])
+        back = held if step["to"] in created else _with_followers(conn, held, step, names, changes["last_comment"])
         move_comments(conn, back, step["to"], step["from"])
-        move_keys(conn, step.get("keys", ()), step["from"])
+        move_keys(conn, {*step.get("keys", ()), *_naming(conn, step["to"], names)}, step["from"])
         for ident, people in step["extras"].items():
             extras.setdefault(int(ident), set()).update(people)
         if step["to"] in created:
@@ -91,15 +93,29 @@ def _refuse_if_gone(current: Contents, after: dict[int, Row], moves: Sequence[Ro
             raise conflict(f"comment {astray[0]} has left ticket #{step['to']} since")
 
 
-def _with_followers(conn: Connection, held: Sequence[Row], moved: Sequence[int], last: int) -> list[Row]:
-    """The moved comments, and those that came later and are there because of them."""
-    going = set(moved)
-    keys = _keys_of(conn, going)
+def _names(changes: Row, ticket: int) -> set[str]:
+    """What a reply token says of a ticket: its number, and those that led to it."""
+    led = (number for number, was in changes.get("redirected", {}).items() if was == ticket)
+    return {f"{TICKET_KEY}{number}" for number in (ticket, *led)}
+
+
+def _naming(conn: Connection, ticket: int, names: set[str]) -> list[int]:
+    """Evidence on a ticket that is of no comment and says one of these: first cited while they led there."""
+    columns = t.thread_keys.c
+    query = select(columns.id).where(columns.key.in_(names), columns.role == "own")
+    return list(conn.scalars(query.where(columns.ticket_id == ticket, columns.comment_id.is_(None))))
+
+
+def _with_followers(conn: Connection, held: Sequence[Row], step: Row, names: set[str], last: int) -> list[Row]:
+    """The moved comments, and those that came later and are there because of them, or by the name of their ticket."""
+    going = set(step["comments"])
+    keys = _keys_of(conn, going) | names
+    keys |= {str(row["receipt_id"]) for row in held if row["id"] in going}  # what says nearly the same names it so
     for row in held:  # by number: an answer has a higher one than what it answers, if it came after the correction
         evidence = (row["explanation"] or {}).get("evidence")
         if row["id"] > last and evidence and evidence in keys:
             going.add(row["id"])
-            keys |= _keys_of(conn, {row["id"]})
+            keys |= _keys_of(conn, {row["id"]}) | {str(row["receipt_id"])}
     return [row for row in held if row["id"] in going]
 
 

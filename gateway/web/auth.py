@@ -18,6 +18,8 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from normalizer.message import clean_text
+
 SESSION_SECONDS: Final = 12 * 3600
 LINK_SECONDS: Final = 3600
 LONGEST_NAME: Final = 80  # characters of an agent's name
@@ -50,7 +52,7 @@ def find_caller(authorization: str, tokens: Sequence[SecretStr]) -> Caller | Non
         return None
     digest = _digest(token)
     matches = [hmac.compare_digest(digest, _digest(known.get_secret_value())) for known in tokens]
-    return Caller(digest, email) if token and any(matches) else None
+    return Caller(digest, clean_text(email)) if token and any(matches) else None
 
 
 def _read_basic(value: str) -> tuple[str, str]:

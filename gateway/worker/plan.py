@@ -195,3 +195,5 @@ def _settle(plan: Plan, world: World) -> None:
     for verdict in plan.verdicts:
         if verdict.ticket is None and verdict.duplicate_of in verdicts:
             verdict.ticket = verdicts[verdict.duplicate_of].ticket
+        elif verdict.ticket is not None:  # of what was there before: the batch may have merged it
+            verdict.ticket = world.find(verdict.ticket)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
+from yarl import URL
 
 from gateway.settings import Settings
 from gateway.web.auth import LINK_SECONDS, SESSION_SECONDS, Logins, find_caller
@@ -86,6 +87,34 @@ async def test_me_is_the_holder_of_the_token(client: Any) -> None:
     assert (me["email"], me["role"]) == ("ann@desk.example", "admin")
     answer = await client.get(f"/api/v2/users/{me['id']}", headers={"Authorization": f"Bearer {TOKEN}"})
     assert (await answer.json())["user"]["id"] == me["id"]
+
+
+async def test_a_caller_whose_name_no_database_keeps(client: Any) -> None:
+    """It is kept in events and beside addresses, and PostgreSQL has no NUL."""
+    said = {"Authorization": basic(f"ann\0@desk.example/token:{TOKEN}")}
+    answer = await client.post(
+        "/api/v2/users/create_or_update", headers=said, json={"user": {"email": "bob@example.org"}}
+    )
+    assert answer.status == 201
+    answer = await client.get(f"/api/v2/users/{(await answer.json())['user']['id']}/identities", headers=said)
+    assert (await answer.json())["identities"][0]["source"] == "said by ann@desk.example"
+
+
+@pytest.mark.usefixtures("ids")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v2/users/search?query=a%00b",
+        "/api/v2/users/autocomplete?name=%00",
+        "/api/v2/dead_letters?reason=a%00b",
+        "/api/v2/dead_letters?channel=%00&inbox=%00",
+        "/console?channel=%00",
+        "/console?channel=a%00b&list=waiting",
+    ],
+)
+async def test_words_that_no_database_takes_find_nothing_odd(client: Any, path: str) -> None:
+    answer = await client.get(URL(path, encoded=True), headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status == 200
 
 
 class Clock:

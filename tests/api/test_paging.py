@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, update
 
+from gateway.store import tables as t
 from gateway.store import tickets
 from gateway.store.paging import Ask, BadCursorError, decode_cursor, encode_cursor
 from tests.api import seed
@@ -112,6 +116,29 @@ async def test_incremental_export_ends_and_goes_on_later(get: Any, store: Any) -
     assert body["after_cursor"]
 
 
+async def test_incremental_export_misses_nothing_that_was_begun_earlier_and_finished_later(
+    get: Any, store: Any
+) -> None:
+    """Two workers: the one that began first commits last, behind the cursor that was handed out meanwhile."""
+    now = datetime.now(UTC)
+
+    def add(conn: Connection, begun: datetime) -> int:
+        return seed.Desk(conn, begun).ticket("form", "contact", "late", None)
+
+    old = await store.write(add, now - timedelta(hours=1))
+    second = await store.write(add, now)
+    path = f"/api/v2/incremental/tickets/cursor?start_time={int(now.timestamp()) - 7200}"
+    _, body, _ = await get(path)
+    assert [row["id"] for row in body["tickets"]] == [old]
+    first = await store.write(add, now - timedelta(seconds=5))
+    # A minute and a bit later:
+    for ident, at in ((second, now - timedelta(seconds=65)), (first, now - timedelta(seconds=70))):
+        changed = update(t.tickets).where(t.tickets.c.id == ident).values(updated_at=at)
+        await store.write(Connection.execute, changed)
+    _, body, _ = await get(f"/api/v2/incremental/tickets/cursor?cursor={body['after_cursor']}")
+    assert ([row["id"] for row in body["tickets"]], body["end_of_stream"]) == ([first, second], True)
+
+
 ORDER = tickets.order("-updated_at")
 
 
@@ -127,6 +154,27 @@ def test_cursor_carries_its_row(moment: datetime, ident: int) -> None:
     assert decode_cursor(ORDER, cursor) == (moment, ident)
     with pytest.raises(BadCursorError):
         decode_cursor(tickets.order("id"), cursor)
+
+
+def pack(*parts: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
+
+
+@pytest.mark.usefixtures("ids")
+@pytest.mark.parametrize(
+    ("path", "cursor"),
+    [
+        ("tickets", pack("id", "2026-01-01T00:00:00+00:00", 1)),
+        ("tickets?sort=updated_at", pack("updated_at", 5, 1)),
+        ("tickets?sort=updated_at", pack("updated_at", "2026-01-01T00:00:00", 1)),
+        ("tickets?sort=updated_at", pack("updated_at", "0001-01-01T00:00:00+23:59", 1)),
+        ("tickets?sort=-updated_at", pack("-updated_at", "9999-12-31T23:59:59-23:59", 1)),
+    ],
+)
+async def test_a_crafted_cursor_is_refused(get: Any, path: str, cursor: str) -> None:
+    joined = "&" if "?" in path else "?"
+    status, body, _ = await get(f"/api/v2/{path}{joined}page[after]={cursor}")
+    assert (status, body["error"]) == (400, "InvalidPaginationParameter")
 
 
 async def test_export_and_history(store: Any, ids: dict[str, Any]) -> None:
@@ -154,6 +202,7 @@ async def test_export_and_history(store: Any, ids: dict[str, Any]) -> None:
     assert [row["id"] for row in await store.read(tickets.chat_history, "chat:website:s1", said[0]["id"])] == [
         said[1]["id"]
     ]
+    assert [row["id"] for row in await store.read(tickets.chat_history, "chat:website:s1", 0, 1)] == [said[1]["id"]]
     assert await store.read(tickets.chat_history, "chat:website:other") == []
     assert await store.read(tickets.chat_history, "") == []
 

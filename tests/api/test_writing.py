@@ -219,6 +219,14 @@ async def test_create_or_update(send: Any, ids: dict[str, Any]) -> None:
     assert (identity["verified"], identity["trust"], identity["source"]) == (True, "verified", "said by an API token")
 
 
+async def test_a_number_of_theirs_is_as_long_as_a_text_of_theirs(send: Any) -> None:
+    """PostgreSQL indexes no value of some thousand digits."""
+    status, body = await send("POST", "users/create_or_update", {"user": {"name": "Long", "external_id": 7**4000}})
+    assert (status, list(body["details"])) == (422, ["external_id"])
+    status, _ = await send("POST", "users/create_or_update", {"user": {"name": "Long", "external_id": 10**254}})
+    assert status == 201
+
+
 async def test_users_merge_and_unmerge(send: Any, store: Any, ids: dict[str, Any]) -> None:
     before = await store.read(image)
     ann, olga = ids["ann"], ids["olga"]

@@ -184,6 +184,70 @@ async def test_what_came_since_goes_back_with_what_it_answers(store: Store, name
     assert row.customer_waits_since is not None
 
 
+@pytest.mark.parametrize("way", ["split", "move"])
+async def test_a_ticket_is_not_left_to_somebody_who_wrote_nothing_of_it(store: Store, way: str) -> None:
+    """Alice's older ticket was merged into Mallory's, and what Mallory wrote leaves it again."""
+
+    def run(conn: Connection) -> dict[str, set[Any]]:
+        record(conn, [mail("a@x", "alice"), mail("m@x", "mallory"), mail("b@x", "bob")], NOW)
+        merge(conn, 2, [1], **BY)
+        before = image(conn)
+        done = split(conn, 2, 2, following=False, **BY) if way == "split" else move(conn, 2, 2, 3, **BY)
+        row = ticket_row(conn, 2)
+        assert (row.subject, row.requester_id) == ("about a@x", 1)
+        undo(conn, done.event_id, **BY)
+        assert image(conn) == before
+        return before
+
+    assert await store.write(run)
+
+
+ANSWERS = {
+    "by the token of the ticket": mail("r@x", "bob", token=2, text="an answer", minute=9),
+    "by the token of one that led to it": mail("r@x", "bob", token=3, text="an answer", minute=9),
+    "a bounce": mail("r@x", "postmaster", token=2, machine="bounce", text="an answer", minute=9),
+    "nearly the same words": mail("r@x", "bob", text=f"{LONG} Thanks!", minute=9),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_what_somebody_answered_while_two_tickets_were_merged_by_mistake_is_theirs(
+    store: Store, name: str
+) -> None:
+    def run(conn: Connection) -> list[int]:
+        record(conn, [mail("a@x", "alice"), mail("b@x", "bob", text=LONG), mail("c@x", "bob")], NOW)
+        merge(conn, 2, [3], **BY)
+        done = merge(conn, 1, [2], **BY)
+        record(conn, [ANSWERS[name]], LATER)
+        undo(conn, done.event_id, **BY)
+        record(conn, [mail("s@x", "bob", token=2, text="more", minute=30)], LATER)
+        return list(conn.scalars(select(t.comments.c.ticket_id).order_by(t.comments.c.id)))
+
+    assert await store.write(run) == [1, 2, 2, 2, 2]
+    people = await store.read(lambda conn: conn.scalars(select(t.participants.c.identity).filter_by(ticket_id=1)).all())
+    assert people == ["email:alice@example.test"]
+
+
+@pytest.mark.parametrize("name", ["split", "merge", "merged by evidence"])
+async def test_a_notice_admits_nobody_whatever_is_corrected(store: Store, name: str) -> None:
+    """Whoever was sent a mail of ours knows its token; what answers by itself with it brings nobody in."""
+
+    def run(conn: Connection) -> int | None:
+        record(conn, [mail("a@x", "alice"), mail("b@x", "alice", refs=["a@x"]), mail("c@x", "alice")], NOW)
+        record(conn, [mail("v@x", "mallory", cc=["eve"], token=1, machine="vacation")], NOW)
+        if name == "split":
+            split(conn, 1, 2, following=False, **BY)
+        elif name == "merge":
+            merge(conn, 1, [2], **BY)
+        else:
+            record(conn, [mail("d@x", "alice", refs=["a@x", "c@x"])], LATER)
+        return record(conn, [mail("x@x", "mallory", refs=["a@x"])], LATER)[0].ticket_id
+
+    assert await store.write(run) != 1
+    people = await store.read(lambda conn: conn.scalars(select(t.participants.c.identity).filter_by(ticket_id=1)).all())
+    assert people == ["email:alice@example.test"]
+
+
 async def test_the_number_of_an_undone_split_leads_to_where_it_came_from(store: Store) -> None:
     await store.write(fill)
     done = await store.write(CORRECTIONS["split one"][0])

@@ -16,6 +16,7 @@ from adapters.twitter import Twitter
 from gateway.ids import uuid7
 from gateway.store import tables as t
 from gateway.store.claims import decide, suggestions
+from gateway.store.corrections import merge
 from gateway.store.engine import Store, lock_ledger
 from gateway.store.joining import customer_survivor, join, last_join_of
 from gateway.store.journal import NUMBERED, CorrectionError, by_hand
@@ -234,6 +235,20 @@ async def test_joined_and_parted_again_leaves_no_trace(store: Store) -> None:
     await store.write(run)
 
 
+async def test_a_number_that_is_somebody_elses_by_now_stays_theirs(store: Store) -> None:
+    def run(conn: Connection) -> list[str | None]:
+        receive(conn, MAIL, mail("p@x", "pia", text="private"), mail("q@x", "bob", text="hello"))
+        update_customer(conn, 2, Profile(external_id="77"), actor="crm", now=NOW)
+        event = merge_users(conn, 2, 1)
+        update_customer(conn, 1, Profile(external_id="78"), actor="crm", now=NOW)
+        update_customer(conn, 3, Profile(external_id="77"), actor="crm", now=NOW)
+        undo(conn, event, actor="bert", now=NOW)
+        assert customer_survivor(conn, 2) == 2
+        return list(conn.scalars(select(t.customers.c.external_id).order_by(t.customers.c.id)))
+
+    assert await store.write(run) == ["78", None, "77"]
+
+
 async def test_what_was_written_since_goes_back_with_its_identity(store: Store) -> None:
     def run(conn: Connection) -> tuple[list[Any], list[Any]]:
         receive(conn, MAIL, mail("p@x", "pia", text="private"))
@@ -250,6 +265,22 @@ async def test_what_was_written_since_goes_back_with_its_identity(store: Store) 
     comments, tickets = await store.write(run)
     assert comments == [("a@x", 1), ("p@x", 2), ("n@x", 2), ("o@x", 1)]
     assert tickets == [(1, 1), (2, 2), (3, 2), (4, 1)]
+
+
+async def test_a_ticket_that_holds_anothers_words_stays_whose_it_was(store: Store) -> None:
+    """Two people and their tickets were taken for one; the people are parted first, and then the tickets."""
+
+    def run(conn: Connection) -> None:
+        receive(conn, mail("a@x", "ann", text="one"), mail("p@x", "pia", text="another"))
+        before = image(conn)
+        joined = merge_users(conn, 1, 2)
+        merged = merge(conn, 2, [1], actor="bert", now=NOW)
+        undo(conn, joined, actor="bert", now=NOW)
+        assert conn.scalar(select(t.tickets.c.requester_id).where(t.tickets.c.id == 2)) == 2
+        undo(conn, merged.event_id, actor="bert", now=NOW)
+        assert image(conn) == before
+
+    await store.write(run)
 
 
 async def test_joins_are_undone_last_to_first(store: Store) -> None:

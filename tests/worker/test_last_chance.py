@@ -7,6 +7,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, select
@@ -95,6 +96,29 @@ async def test_dead_letters_wait_for_a_store_that_was_away(tmp_path: Path, monke
     assert not away
     stop.set()
     await working
+    await queue.close()
+    await store.close()
+
+
+async def test_one_letter_that_comes_twice_in_a_batch_ends_no_worker(tmp_path: Path) -> None:
+    """Replayed twice, or published again after a lost confirm, and dead each time."""
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    await store.write(migrate)
+    queue = EmbeddedQueue(tmp_path / "queue.db", min_free_bytes=0)
+    await queue.start()
+    good, twice = mail("good@x", "alice"), Outgoing(b"no message", MESSAGE_TYPE, str(uuid7()), "email", "support")
+    body = good.model_dump_json().encode()
+    await queue.publish([twice, twice, Outgoing(body, MESSAGE_TYPE, str(good.receipt_id), "email", "support")])
+    stop = asyncio.Event()
+    working = asyncio.create_task(Worker(queue, store).run(stop))
+    async with asyncio.timeout(20):
+        while (await queue.depth()).waiting and not working.done():
+            await asyncio.sleep(0.02)
+    stop.set()
+    await working
+    outcomes = await store.read(lambda conn: sorted(conn.scalars(select(t.receipts.c.outcome))))
+    letters = await store.read(lambda conn: list(conn.scalars(select(t.dead_letters.c.receipt_id))))
+    assert (outcomes, letters) == (["dead", "ticketed"], [UUID(twice.receipt_id)])
     await queue.close()
     await store.close()
 

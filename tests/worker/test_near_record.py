@@ -15,7 +15,7 @@ from gateway.store.record import record
 from gateway.worker.near import MAX_CANDIDATES
 from gateway.worker.plan import Item
 from normalizer.message import Message
-from tests.worker.conversations import mail
+from tests.worker.conversations import LONG, mail
 from tests.worker.near_pairs import DIFFERENT, LOGIN, SAME
 from tests.worker.test_record import CALL, update_of
 
@@ -48,6 +48,22 @@ def test_the_tables_hold_in_the_database(conn: Connection, name: str, together: 
     messages = pair(*(SAME | DIFFERENT)[name])
     batches = [messages] if together else [[message] for message in messages[::-1]]
     assert tickets_of(conn, "alice@example.test", batches) == (1 if name in SAME else 2)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])
+def test_an_archive_is_read_as_if_each_mail_had_come_by_itself(conn: Connection, together: bool) -> None:
+    """Between a mail of long ago and one that came now its author has said more than is compared."""
+    others = [mail(f"o{day}@x", "alice", minute=day * 1440, text=f"matter {day}") for day in range(1, 61)]
+    record(conn, [*others, mail("a@x", "alice", text=LONG)], NOW)
+    resend, today = (
+        mail("b@x", "alice", text=f"{LONG} Thanks!", minute=5),
+        mail("n@x", "bob", text=LONG, minute=130_000),
+    )
+    for batch in [[resend, today]] if together else [[resend], [today]]:
+        record(conn, batch, NOW)
+    columns = t.comments.c
+    where: dict[str, int] = dict(conn.execute(select(columns.external_id, columns.ticket_id)).all())
+    assert where["a@x"] == where["b@x"]
 
 
 @pytest.mark.parametrize("batches", [1, 2])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, event, func, select
 from sqlalchemy.pool import StaticPool
 
+from gateway.ids import uuid7
 from gateway.store import tables as t
 from gateway.store.ledger import record_dead
 from gateway.store.overdue import overdue_stories
@@ -55,8 +56,6 @@ def clear(conn: Connection) -> None:
 
 
 def update_of(call: str, event_name: str, *, opens: bool = False, **facts: object) -> Item:
-    from gateway.ids import uuid7
-
     draft = UpdateDraft(
         kind="call",
         about=f"call:{call}",
@@ -247,6 +246,23 @@ def test_one_case_ends_when_it_is_solved(conn: Connection) -> None:
     assert result.outcome == "ticketed"
 
 
+def test_a_customer_waits_since_the_first_of_their_words_whatever_came_first(conn: Connection) -> None:
+    run(conn, [mail("b@x", "alice", refs=["a@x"], minute=9)], [mail("a@x", "alice", minute=2)])
+    run(conn, [mail("c@x", "alice", refs=["a@x"], minute=20)], [mail("d@x", "x", refs=["a@x"], machine="bounce")])
+    waits = conn.scalar(select(t.tickets.c.customer_waits_since).where(t.tickets.c.id == 1))
+    assert waits == START + timedelta(minutes=2)
+
+
+def test_a_token_first_cited_by_what_merges_its_ticket(conn: Connection) -> None:
+    """The number leads on from then, for everybody who takes part."""
+    run(conn, [mail("a@x", "alice")], [mail("b@x", "alice", cc=["bob"])])
+    again = mail("b@x", "alice", cc=["bob"])
+    results = run(conn, [mail("c@x", "alice", refs=["a@x"], token=2), again], [mail("d@x", "bob", token=2)])
+    assert [result.outcome for result in results.values()] == ["appended", "duplicate", "appended"]
+    assert set(conn.scalars(select(t.receipts.c.ticket_id))) == {1}
+    assert set(conn.scalars(select(t.thread_keys.c.ticket_id))) == {1}
+
+
 def test_a_token_of_a_merged_or_unknown_ticket(conn: Connection) -> None:
     run(conn, [mail("a@x", "alice")], [mail("b@x", "alice")], [mail("c@x", "alice", refs=["a@x", "b@x"])])
     results = run(conn, [with_token(mail("d@x", "alice"), 2)], [with_token(mail("e@x", "alice"), 999)])
@@ -349,6 +365,13 @@ def test_a_call_nobody_finished_telling_us_about_is_a_missed_call(conn: Connecti
     assert overdue_stories(conn, START + timedelta(minutes=17)) == []
     run(conn, [update_of("CA9", "call.recording_ready", opens=True, recording={"sid": "RE1", "status": "completed"})])
     assert conn.scalar(select(t.comments.c.text)) == "Voicemail (transcription not available)"
+
+
+def test_a_silent_call_is_found_among_many_of_our_own(conn: Connection) -> None:
+    ours = [update_of(f"CA1{number:03}", "call.started", direction="outbound-api") for number in range(100)]
+    run(conn, [*ours, update_of("CA9", "call.started"), update_of("CA8", "call.started", direction="")])
+    silent = overdue_stories(conn, START + timedelta(minutes=16))
+    assert [update.about for update in silent] == ["call:CA8", "call:CA9"]
 
 
 def test_a_dead_letter_keeps_its_receipt_and_can_come_back(conn: Connection) -> None:

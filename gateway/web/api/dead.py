@@ -25,6 +25,7 @@ from gateway.web.api.envelopes import read_id, read_ids
 from gateway.web.api.shapes import timestamp
 from gateway.web.keys import RUNTIME
 from gateway.web.reading import read
+from normalizer.message import clean_text
 
 _MOST: Final = 1000  # letters in one list
 
@@ -83,7 +84,7 @@ def _answer(request: web.Request, ids: Sequence[int]) -> web.Response:
 
 
 def _choice(request: web.Request) -> dead.Choice:
-    words = {name: request.query.get(name, "")[:200] for name in ("channel", "inbox", "reason")}
+    words = {name: clean_text(request.query.get(name, ""))[:200] for name in ("channel", "inbox", "reason")}
     return dead.Choice(**words, replayed=_flag(request, "replayed"))
 
 

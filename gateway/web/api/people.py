@@ -122,8 +122,8 @@ def _profile(said: Mapping[str, Any]) -> Profile:
 def _external_id(said: Mapping[str, Any]) -> str | None:
     value = said.get("external_id")
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return take_text(said, "external_id", 255) or None
+        value = str(value)
+    return take_text({"external_id": value}, "external_id", 255) or None
 
 
 def _fields(said: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from gateway.web.api import event_shapes, shapes
 from gateway.web.api.answers import answer, base_url, caller_of, not_found
 from gateway.web.api.envelopes import envelope, read_ask, read_id, read_ids
 from gateway.web.reading import read
+from normalizer.message import clean_text
 
 _MOST_WORDS: Final = 10
 
@@ -48,7 +49,7 @@ async def search_users(request: web.Request) -> web.Response:
     """GET users/search?query= (and users/autocomplete?name=): every word in the name or in an address."""
     ask = read_ask(request.query)
     text = request.query.get("query", "") or request.query.get("name", "")
-    words = text.replace('"', " ").split()[:_MOST_WORDS]
+    words = clean_text(text).replace('"', " ").split()[:_MOST_WORDS]
     if not words:
         return _answer(request, Page([], total=0), ask)
     return _answer(request, await read(request, customers.search_customers, words, ask), ask)

@@ -19,6 +19,7 @@ from gateway.web.api.files import read_bytes
 from gateway.web.console import explaining
 from gateway.web.console.rendering import CHANNELS, page, prefix
 from gateway.web.reading import read
+from normalizer.message import clean_text
 
 _ROWS: Final = 50
 _COMMENTS: Final = 100
@@ -34,7 +35,7 @@ async def show_list(request: web.Request) -> web.StreamResponse:
     if (receipt := _as_uuid(words)) is not None:
         raise web.HTTPSeeOther(f"{prefix(request)}/console/receipts/{receipt}")
     name = query.get("list", "") if query.get("list", "") in _LISTS else "newest"
-    channel = query.get("channel", "")
+    channel = clean_text(query.get("channel", ""))
     ask = Ask(_ROWS, after=query.get("after", ""), before=query.get("before", ""))
     try:
         found = await read(request, _read_list, name, channel, words, ask)
