@@ -150,7 +150,7 @@ class FailoverQueue:
                 await self._primary.publish(messages)
         except QueueRefusedError as error:
             # The broker is well, one of its queues is full or unbound: no reason to keep away from the others.
-            _log.warning("spooling %d messages: %s", len(messages), error)
+            self._note_refusal({message.channel for message in messages}, error)
             return False
         except (TimeoutError, QueueSilentError):
             silence = QueueSilentError(f"no confirm within {self._deadline * 0.75:g} s")
@@ -164,6 +164,12 @@ class FailoverQueue:
             return False
         self._confirmed += 1
         return True
+
+    def _note_refusal(self, channels: Collection[str], error: QueueRefusedError) -> None:
+        """Say it once: a queue that is full or new refuses whatever comes, for as long as that lasts."""
+        if not self._refused.issuperset(channels):
+            _log.warning("spooling what comes by %s until its queue takes it: %s", ", ".join(sorted(channels)), error)
+            self._refused.update(channels)
 
     def _note_silence(self, channels: Collection[str], error: Exception, *, pause: float) -> None:
         for channel in sorted(channels):
@@ -232,8 +238,7 @@ class FailoverQueue:
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await self._primary.publish([_read_outgoing(delivery) for delivery in part])
             except QueueRefusedError as error:
-                _log.warning("%d spooled messages wait longer: %s", len(group) - first, error)
-                self._refused.add(channel)
+                self._note_refusal([channel], error)
                 await self._spool.release(group[first:], delay=_REFUSED_PAUSE)
                 return
             except (QueueSilentError, TimeoutError) as error:
@@ -254,8 +259,9 @@ class FailoverQueue:
             self._breaker.succeed()
             if self._silent.pop(channel, None):
                 _log.info("the queue of %s confirms again", channel)
-        if not unspeakable:
-            self._refused.discard(channel)
+        if not unspeakable and channel in self._refused:
+            self._refused.remove(channel)
+            _log.info("the queue of %s takes messages again", channel)
 
     async def _knock(self) -> bool:
         try:
