@@ -234,8 +234,8 @@ def _absorb(hand: Hand, before: Contents, target: int, sources: Sequence[int]) -
     everybody = set().union(*(before.extras[ident] for ident in before.tickets))
     settle(conn, before.tickets, {target: everybody}, before.unanswered, hand.take, hand.now)
     redirected = _redirect(hand, sources, target)
-    removed = _take_links(conn, sources)
-    links = [*_led_links(removed, target, sources), *((source, target, "merged", "") for source in sources)]
+    removed = take_links(conn, sources)
+    links = [*led_links(removed, target, sources), *((source, target, "merged", "") for source in sources)]
     return {
         "moves": moves,
         "last_comment": _last_comment(conn),
@@ -257,7 +257,8 @@ def _redirect(hand: Hand, sources: Sequence[int], target: int) -> dict[str, int]
     return {str(row.id): row.merged_into for row in led}
 
 
-def _take_links(conn: Connection, tickets: Sequence[int]) -> list[Row]:
+def take_links(conn: Connection, tickets: Sequence[int]) -> list[Row]:
+    """Remove every link from or to these tickets; answers the links."""
     links = t.ticket_links.c
     touching = or_(one_of(links.ticket_id, tickets), one_of(links.other_id, tickets))
     old = [dict(row) for row in conn.execute(select(t.ticket_links).where(touching)).mappings()]
@@ -266,8 +267,8 @@ def _take_links(conn: Connection, tickets: Sequence[int]) -> list[Row]:
     return old
 
 
-def _led_links(old: Iterable[Row], target: int, sources: Sequence[int]) -> list[Link]:
-    """Links of the merged tickets as links of the target; what lay between them is gone, "apart" included."""
+def led_links(old: Iterable[Row], target: int, sources: Sequence[int]) -> list[Link]:
+    """Links of tickets that lead to a target now, as its own; what lay between them is gone, "apart" included."""
     moved: list[Link] = [
         (
             target if row["ticket_id"] in sources else row["ticket_id"],

@@ -43,8 +43,9 @@ def page_tickets(conn: Connection, ask: Ask, sort: str = "id") -> Page:
 
 
 def changed_tickets(conn: Connection, ask: Ask, until: datetime) -> Page:
-    """A page of those that changed last before a moment, in the order in which they changed."""
-    return described(conn, fetch(conn, listed().where(tickets.c.updated_at <= until), order("updated_at"), ask))
+    """A page of those that changed last before a moment, in the order in which they changed; merged ones too, as
+    whoever keeps a copy has to hear that they ended."""
+    return described(conn, fetch(conn, select(tickets).where(tickets.c.updated_at <= until), order("updated_at"), ask))
 
 
 def requested_tickets(conn: Connection, customer_id: int, ask: Ask, sort: str = "id") -> Page:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 
 from gateway.store import tables as t
-from gateway.store.corrections import MACHINE, add_links
+from gateway.store.corrections import MACHINE, add_links, led_links, take_links
 from gateway.store.joining import customer_survivor, part
 from gateway.store.journal import Done, Hand, by_hand, conflict, from_json, get_correction
 from gateway.store.moving import ASLEEP, Contents, move_comments, move_keys, read_contents, settle
@@ -42,6 +42,9 @@ def _undo_on_tickets(hand: Hand, correction: Row) -> None:
         _take_back(hand, changes)
     _drop_links(hand.conn, changes.get("links_added", ()))
     insert_new(hand.conn, t.ticket_links, [from_json(row) for row in changes.get("links_removed", ())])
+    for step in moves:
+        if step["to"] in changes.get("created", ()):  # what was linked with the split-off ticket meanwhile
+            add_links(hand, led_links(take_links(hand.conn, [step["to"]]), step["from"], [step["to"]]))
     if correction["kind"] == "merged" and correction["actor"] == MACHINE:
         # The evidence that merged them is still true, and only a person's word keeps it from merging them again.
         add_links(hand, [(move["from"], move["to"], "apart", "the merge was undone by a person") for move in moves])

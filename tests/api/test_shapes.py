@@ -226,6 +226,14 @@ async def test_merged_ticket_is_closed_and_listed_nowhere(get: Any, ids: dict[st
     assert [row["id"] for row in body["results"]] == [survivor]
 
 
+async def test_the_incremental_export_says_that_a_ticket_was_merged(get: Any, ids: dict[str, Any]) -> None:
+    """Or a copy that is kept by it would show the ticket open for ever."""
+    _, body, _ = await get("/api/v2/incremental/tickets/cursor?start_time=0")
+    told = {row["id"]: (row["status"], row["merged_into_id"]) for row in body["tickets"]}
+    assert told[ids["merged_ticket"]] == ("closed", ids["mail_ticket"])
+    assert told[ids["mail_ticket"]][1] is None
+
+
 async def test_show_many_keeps_the_order_and_skips_what_is_not_there(get: Any, ids: dict[str, Any]) -> None:
     _, body, _ = await get(f"/api/v2/tickets/show_many.json?ids={ids['tweet_ticket']},999,x,{ids['mail_ticket']}")
     assert [row["id"] for row in body["tickets"]] == [ids["tweet_ticket"], ids["mail_ticket"]]

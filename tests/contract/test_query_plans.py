@@ -189,6 +189,7 @@ ASK = Ask(25)
 PAGES: dict[str, Callable[[Connection], Any]] = {
     "tickets": lambda conn: tickets.page_tickets(conn, ASK),
     "tickets by update": lambda conn: tickets.page_tickets(conn, ASK, "-updated_at"),
+    "what changed": lambda conn: tickets.changed_tickets(conn, ASK, NOW),
     "the console's list": lambda conn: tickets.summarise(conn, tickets.newest_first(conn, ASK)),
     "a channel of it": lambda conn: tickets.newest_first(conn, ASK, "email"),
     "who waits": lambda conn: tickets.newest_first(conn, ASK, "", True),

@@ -258,6 +258,19 @@ async def test_the_number_of_an_undone_split_leads_to_where_it_came_from(store: 
     assert again.ticket_id == 5, "a number that was given out is not given out again"
 
 
+async def test_what_was_linked_with_a_split_off_ticket_is_linked_with_where_it_came_from(store: Store) -> None:
+    """A link to a number that only leads on would be shown by neither of the two tickets."""
+
+    def run(conn: Connection) -> set[tuple[int, int, str]]:
+        fill(conn)
+        done = split(conn, 1, 2, following=True, **BY)
+        relate(conn, 3, done.ticket_id, **BY)
+        undo(conn, done.event_id, **BY)
+        return {(row.ticket_id, row.other_id, row.kind) for row in conn.execute(select(t.ticket_links))}
+
+    assert await store.write(run) == {(3, 1, "related")}
+
+
 async def test_corrections_of_one_ticket_are_undone_last_to_first(store: Store) -> None:
     def run(conn: Connection) -> tuple[dict[str, Any], dict[str, Any]]:
         fill(conn)

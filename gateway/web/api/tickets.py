@@ -123,7 +123,8 @@ async def list_changed(request: web.Request) -> web.Response:
     """GET incremental/tickets/cursor: everything that changed since `start_time` (Unix seconds), then since `cursor`.
 
     Not the last minute, as at Zendesk: several workers write at once, and what one of them began earlier and finished
-    later lies behind a cursor that was handed out in between.
+    later lies behind a cursor that was handed out in between. A ticket that was merged comes once more, closed. What is
+    taken from an archive keeps its dates: after that, ask from the archive's first day again.
     Source: Zendesk developer docs, Incremental Exports, cursor based. The last cursor is good for asking again later.
     """
     order, cursor = tickets.order("updated_at"), request.query.get("cursor", "")
