@@ -68,6 +68,31 @@ def test_a_flood_of_addresses_does_not_grow_the_table(monkeypatch: pytest.Monkey
     assert len(gcra._arrivals) <= 100
 
 
+def test_a_flood_of_addresses_hides_nobody_who_keeps_coming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_KEYS", 100)
+    clock = Clock()
+    gcra = Gcra(per_minute=60, burst=10, clock=clock)
+    passed = 0
+    for number in range(3000):
+        clock.now += 0.01  # half a minute
+        gcra.wait(str(number))
+        passed += gcra.wait("busy") == 0
+    assert passed == 10 + 29
+
+
+def test_a_flood_of_addresses_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is gone through once for many addresses, not for each."""
+    monkeypatch.setattr(limits, "MAX_KEYS", 100)
+    gcra = Gcra(per_minute=1, burst=1, clock=Clock())
+    cleaned = []
+    monkeypatch.setattr(
+        Gcra, "_forget", lambda self, now, forget=Gcra._forget: [cleaned.append(now), forget(self, now)]
+    )
+    for number in range(1000):
+        gcra.wait(str(number))
+    assert len(cleaned) <= 1000 / 25
+
+
 def test_zero_is_no_limit() -> None:
     gcra = Gcra(per_minute=0, burst=0, clock=Clock())
     assert all(gcra.wait("a") == 0 for _ in range(1000))
