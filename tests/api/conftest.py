@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +14,13 @@ from pydantic import SecretStr
 
 from gateway.settings import Settings
 from gateway.store.blobs import Blobs
-from gateway.store.engine import Store, open_store
-from gateway.store.tables import metadata
+from gateway.store.engine import Store
 from gateway.web.app import build_app
 from gateway.web.auth import Logins
 from tests.api import seed
 
 TOKEN = "test-token-1"
 BASE = "https://desk.example/support"
-_numbers = itertools.count()
 
 
 @dataclass
@@ -34,19 +31,6 @@ class Runtime:
     store: Any
     blobs: Blobs
     logins: Logins = field(default_factory=Logins)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """An empty store with the schema."""
-    url = f"sqlite:///{tmp_path / 'desk.db'}"
-    if request.param == "postgres":
-        cluster = request.getfixturevalue("postgres_cluster")
-        url = cluster.create_database(f"api_{next(_numbers)}")
-    opened = open_store(url)
-    await opened.write(metadata.create_all)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -214,7 +214,7 @@ async def test_the_disk_of_the_database_is_full(
             shutil.chown(inner, "postgres")
         name = f"faults_{uuid4().hex[:12]}"
         await asyncio.to_thread(database.create_tablespace, f"space_{name}", inner)
-        url = await asyncio.to_thread(database.create_database, name, f"space_{name}")
+        url = await asyncio.to_thread(database.create_database, name, tablespace=f"space_{name}")
         desk = Desk(tmp_path, queue_url=await asyncio.to_thread(broker.desk_url), store_url=url)
         desk.add("gateway", "serve")
         desk.add("worker", "work")

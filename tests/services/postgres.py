@@ -107,9 +107,10 @@ class PostgresCluster:
         """Where everything of it lies; the server's user may write there."""
         return self._folder
 
-    def create_database(self, name: str, tablespace: str = "") -> str:
-        """Create an empty database and return its URL. Raises CalledProcessError when it exists."""
-        self._run("createdb", *(["-D", tablespace] if tablespace else []), name)
+    def create_database(self, name: str, template: str = "", *, tablespace: str = "") -> str:
+        """Create a database, empty or a copy, and return its URL. Raises CalledProcessError when it exists."""
+        options = [*(["-T", template] if template else []), *(["-D", tablespace] if tablespace else [])]
+        self._run("createdb", *options, name)
         return self.url(name)
 
     def create_tablespace(self, name: str, folder: Path) -> None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -37,22 +36,10 @@ def month(seed: int) -> tuple[list[Delivery], list[Item]]:
     return deliveries, read(deliveries)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'frontdesk.db'}"
-        return
-    cluster = request.getfixturevalue("postgres_cluster")
-    name = f"month_{random.randrange(10**9)}"
-    yield cluster.create_database(name)
-    cluster.drop_database(name)
-
-
 @pytest.fixture
 async def workers(store_url: str) -> AsyncIterator[list[Store]]:
     """Each worker has the store of a process of its own."""
     stores = [open_store(store_url) for _ in range(WORKERS)]
-    await stores[0].write(migrate)
     yield stores
     for store in stores:
         await store.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +22,6 @@ from gateway.store import tables as t
 from gateway.web.app import build_app
 
 TOKEN = "token-of-the-tests"
-_numbers = itertools.count()
 
 
 def mail(ident: str, text: str = "Where is my parcel?", *, sender: str = "anna@customer.example", **more: str) -> bytes:
@@ -90,12 +88,9 @@ async def opened_desk(folder: Path, url: str) -> AsyncIterator[Desk]:
         await runtime.close()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Desk]:
-    url = ""
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres_cluster").create_database(f"suspended_{next(_numbers)}")
-    async with opened_desk(tmp_path / "data", url) as desk:
+@pytest.fixture
+async def desk(store_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with opened_desk(tmp_path / "data", store_url) as desk:
         yield desk
 
 
