@@ -12,9 +12,10 @@ run: install
 
 install: .venv/.installed
 
+# On every core, up to four: each of them starts a RabbitMQ and a PostgreSQL of its own. One by one: ARGS=-n0.
 test: .venv/.installed-dev
 	@sh deploy/bootstrap.sh services
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # Every fault of the table: make chaos; some rows: ROW="F13 F20"; the soak: MINUTES=30; the same dice again: SEED=7.
 chaos: .venv/.installed-dev

@@ -35,16 +35,30 @@ def test_leaves_loopback_and_hides_it():
 """
 
 
-def run_suite(folder: Path, *, forbid: bool) -> str:
-    """The last line of a pytest run of SUITE under our conftest."""
-    (folder / "test_suite.py").write_text(SUITE)
+SKIPPED = "import pytest; pytest.skip('no such library', allow_module_level=True)"
+
+
+def run_suite(folder: Path, *arguments: str, suite: str = SUITE, forbid: bool) -> str:
+    """The last line of a pytest run of it under our conftest."""
+    (folder / "test_suite.py").write_text(suite)
     environment = os.environ | {"FRONTDESK_TESTS_FORBID_SKIPS": "1" if forbid else "0"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", f"--rootdir={folder}", "-c", os.devnull]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.conftest",
+        f"--rootdir={folder}",
+        "-c",
+        os.devnull,
+        *arguments,
+    ]
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [*command, str(folder)], env=environment, capture_output=True, text=True, cwd=root, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode
     return done.stdout.strip().splitlines()[-1]
 
 
@@ -56,11 +70,19 @@ def test_a_skip_is_a_skip_at_home(tmp_path: Path) -> None:
     assert "failed" not in summary.replace("xfailed", "")
 
 
-def test_a_skip_is_a_failure_in_the_ci(tmp_path: Path) -> None:
-    summary = run_suite(tmp_path, forbid=True)
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_skip_is_a_failure_in_the_ci(tmp_path: Path, processes: int) -> None:
+    summary = run_suite(tmp_path, f"-n{processes}", forbid=True)
     assert "2 errors" in summary  # the skip, which happens before the test's call, and the one that left loopback
     assert "skipped" not in summary
     assert "1 xfailed" in summary
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_so_is_a_module_that_skips_itself(tmp_path: Path, processes: int) -> None:
+    summary = run_suite(tmp_path, f"-n{processes}", suite=SKIPPED, forbid=True)
+    assert "1 error" in summary
+    assert "skipped" not in summary
 
 
 @pytest.mark.parametrize(
