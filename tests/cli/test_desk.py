@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
@@ -156,7 +156,7 @@ def test_an_unknown_inbox_is_a_usage_error_that_names_the_others(frontdesk: Fron
     ("arguments", "sentence"),
     [
         (("tickets", "4711"), "there is no ticket 4711"),
-        (("receipts", str(uuid4())), "nothing is recorded"),
+        (("receipts", str(UUID(int=4711))), "nothing is recorded"),
         (("dead", "show", "4711"), "there is no dead letter 4711"),
         (("dead", "replay", "4711"), "there is no dead letter 4711"),
         (("dead", "drop", "--yes", "4711"), "there is no dead letter 4711"),

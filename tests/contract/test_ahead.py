@@ -32,7 +32,7 @@ def _in_memory(kept: list[Kept]) -> int:
 @given(st.lists(st.tuples(st.integers(0, 700), st.sampled_from(["keep", "keep", "first", "last", "forget"]))))
 def test_everything_comes_back_whole(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str]]) -> None:
     """In whatever order it is wanted, and memory never has more than it may."""
-    folder = tmp_path_factory.getbasetemp()
+    folder = tmp_path_factory.mktemp("ahead")
     all_of_it, waiting = Ahead(folder, _MOST), []
     for number, (octets, step) in enumerate(steps):
         delivery = _delivery(number, octets)

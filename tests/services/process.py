@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,11 +23,17 @@ class MissingProgramError(Exception):
 
 
 def find_free_port() -> int:
-    """A TCP port on 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 that was free a moment ago, and that stays free while its server is down.
+
+    It lies below those that the kernel gives to clients: a server that is killed and started again on its port would
+    otherwise find, now and then, that somebody's connection goes out from there.
+    """
+    dice = random.SystemRandom()  # another one than the tests', whose seed is the same in every process
+    while True:
+        port = dice.randrange(12_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], bool], *, timeout: float, what: str, every: float = 0.05) -> None:
