@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -21,7 +22,7 @@ from gateway.queues import link
 from gateway.store.engine import Store, open_store
 from gateway.store.migrate import migrate
 from tests.services.loopback import watch_sockets
-from tests.services.postgres import PostgresCluster
+from tests.services.postgres import PostgresCluster, find_memory
 from tests.services.process import MissingProgramError, find_free_port
 from tests.services.rabbitmq import RabbitNode
 
@@ -73,6 +74,16 @@ def _queues_are_bound_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "forgets_names", lambda _: False)
 
 
+@pytest.fixture(autouse=True)
+def _logs_stay_pytests() -> Iterator[None]:
+    """A command that a test runs writes its log to what stands for stderr just then, and the next test has another."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
 @pytest.fixture
 def free_port() -> int:
     """A TCP port on 127.0.0.1 nobody listens on."""
@@ -86,23 +97,29 @@ def free_ports() -> Callable[[], int]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of an empty database, of each kind in turn."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'frontdesk.db'}"
-    url: str = request.getfixturevalue("postgres_cluster").create_database(f"empty_{next(_numbers)}")
-    return url
+        yield f"sqlite:///{tmp_path / 'frontdesk.db'}"
+    else:
+        yield from _borrow_database(request.getfixturevalue("postgres_cluster"))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a database with the schema and nothing in it, of each kind in turn."""
     if request.param == "sqlite":
         copy = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "frontdesk.db")
-        return f"sqlite:///{copy}"
-    template = request.getfixturevalue("postgres_template")
-    url: str = request.getfixturevalue("postgres_cluster").create_database(f"store_{next(_numbers)}", template)
-    return url
+        yield f"sqlite:///{copy}"
+    else:
+        template: str = request.getfixturevalue("postgres_template")
+        yield from _borrow_database(request.getfixturevalue("postgres_cluster"), template)
+
+
+def _borrow_database(cluster: PostgresCluster, template: str = "") -> Iterator[str]:
+    name = f"store_{next(_numbers)}"
+    yield cluster.create_database(name, template)
+    cluster.drop_database(name)
 
 
 @pytest.fixture(scope="session")
@@ -151,8 +168,13 @@ def rabbit_node() -> Iterator[RabbitNode]:
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[PostgresCluster]:
     """A running private PostgreSQL. Give each test its own database: `postgres_cluster.create_database(name)`."""
+    yield from run_cluster(find_memory())
+
+
+def run_cluster(place: Path | None) -> Iterator[PostgresCluster]:
+    """The body of a fixture: a running PostgreSQL with its folder there, None on the disk."""
     try:
-        cluster = PostgresCluster()
+        cluster = PostgresCluster(place=place)
     except MissingProgramError as error:
         pytest.skip(str(error))
     try:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.conftest import run_cluster
 from tests.faults.desk import Desk
 from tests.faults.journal import Journal
 from tests.services.postgres import PostgresCluster
@@ -45,6 +46,12 @@ def broker(rabbit_node: RabbitNode) -> Iterator[RabbitNode]:
     yield rabbit_node
     rabbit_node.thaw()
     rabbit_node.start()
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    """One whose files are on the disk, as a desk's are."""
+    yield from run_cluster(None)
 
 
 @pytest.fixture
