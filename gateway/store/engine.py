@@ -106,6 +106,11 @@ def is_transient(error: BaseException) -> bool:
     return error.connection_invalidated or isinstance(error, OperationalError)
 
 
+def why(error: BaseException) -> str:
+    """For an operator's log: which error, and the first line of what the database or the socket said."""
+    return f"{type(error).__name__}: {_first_line(error)}"
+
+
 class SqliteStore:
     """A SQLite file: WAL, synchronous=FULL, one writer thread. An in-memory database is refused: it cannot survive."""
 
@@ -221,6 +226,7 @@ class PostgresStore:
                 "command_timeout": _STATEMENT_TIMEOUT_MS / 1000 + 5,
                 "server_settings": {
                     "application_name": "frontdesk",
+                    "jit": "off",  # compiling takes longer than any of our statements, and is done anew each time
                     "statement_timeout": str(_STATEMENT_TIMEOUT_MS),
                     "idle_in_transaction_session_timeout": "60000",
                     "timezone": "UTC",

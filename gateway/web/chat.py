@@ -22,6 +22,7 @@ from pydantic import Field
 from adapters.base import Raw, Refused
 from adapters.chat import MAX_FRAME, Chat, ChatMessage, Session, Strict, message_body, parse
 from gateway.intake import Inbox, NotDurableError
+from gateway.store.engine import why
 from gateway.store.tickets import chat_history
 from gateway.web.errors import is_json, prefix
 from gateway.web.inbound import accept, find_inbox, now
@@ -277,7 +278,7 @@ async def read_history(request: web.Request, session: Session, after: int) -> li
         async with asyncio.timeout(3):
             rows = await store.read(chat_history, session.key, after)
     except Exception as error:  # whatever the store's driver calls it: an open chat is worth more than its history
-        log.warning("no chat history, the store does not answer: %s", type(error).__name__)
+        log.warning("chat: no history, the database does not answer: %s", why(error))
         return []
     return [
         {

@@ -171,9 +171,11 @@ async def test_static_files(client: Any) -> None:
         assert (await client.get(f"/console/static/{name}")).status in (403, 404)
 
 
-async def test_unreachable_store_is_a_page_and_a_503(runtime: Any, show: Any, get: Any) -> None:
+async def test_unreachable_store_is_a_page_and_a_503_and_the_log_says_why(
+    runtime: Any, show: Any, get: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     async def fail(*_: Any) -> Any:
-        raise ConnectionRefusedError
+        raise ConnectionRefusedError("nobody listens")
 
     runtime.store = type("Away", (), {"read": staticmethod(fail)})()
     status, text, headers = await show("/console")
@@ -181,6 +183,9 @@ async def test_unreachable_store_is_a_page_and_a_503(runtime: Any, show: Any, ge
     assert "The database does not answer" in text
     status, body, headers = await get("/api/v2/tickets.json")
     assert (status, body["error"], headers["Retry-After"]) == (503, "ServiceUnavailable", "5")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{door}: the database does not answer: ConnectionRefusedError: nobody listens" for door in ("console", "API")
+    ]
 
 
 async def test_stream_tells_of_news_and_ends_at_shutdown(client: Any, store: Any, ids: dict[str, Any]) -> None:

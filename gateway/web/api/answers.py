@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-import structlog
 from aiohttp import web
 from pydantic_core import to_json
 
 from adapters.base import Refused
-from gateway.store.engine import is_transient
+from gateway.store.engine import is_transient, why
 from gateway.store.journal import CorrectionError
 from gateway.store.paging import BadCursorError
 from gateway.store.search import SearchError
@@ -24,7 +24,7 @@ _WINDOW: Final = 60  # seconds
 _CALLER: Final = web.RequestKey("caller", Caller)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-log = structlog.get_logger(__name__)
+log: Final = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
@@ -149,7 +149,7 @@ def guarded(handler: Handler, window: Window) -> Handler:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning("store_unavailable", error=type(error).__name__, path=request.path)
+            log.warning("API: the database does not answer: %s", why(error), extra={"path": request.path})
             sentence = "The database does not answer at the moment; nothing is lost. Try again shortly."
             response = answer({"error": "ServiceUnavailable", "description": sentence}, 503, {"Retry-After": "5"})
         response.headers.update({name: value for name, value in headers.items() if name not in response.headers})

@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.store.engine import is_transient
+from gateway.store.engine import is_transient, why
 from gateway.store.paging import BadCursorError
 from gateway.web.auth import SESSION_SECONDS, find_caller
 from gateway.web.console.cookies import cookie_name, is_secure, session_cookie
@@ -34,7 +34,7 @@ def guarded(handler: Handler) -> Handler:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning("console: the store does not answer: %s", type(error).__name__)
+            log.warning("console: the database does not answer: %s", why(error), extra={"path": request.path})
             response = _say(request, 503, "The database does not answer", "Nothing is lost. Try again in a moment.")
             response.headers["Retry-After"] = "5"
             return response
